@@ -1,0 +1,86 @@
+"""Tokens -> the arrays a model takes. Training and prediction both call `Encoder.encode`."""
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .features import SubwordFeatures
+from .vocabulary import Vocabulary
+
+Inputs = dict[str, NDArray[np.int32]]
+"""Input kind -> array: ``word_ids`` (batch, sequence), ``subword_ids`` (batch, sequence, feature), ``lengths`` (batch)."""
+
+_MAX_CACHED_TYPES = 2**16
+_PADDING_ROW = 0
+
+
+class Encoder:
+    """Turns batches of sentences into padded id arrays; ids of a word are worked out once and kept.
+
+    Thread-safe. The cache of word types starts afresh past 65,536 of them, so that an endless
+    stream of new words takes bounded memory.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, features: SubwordFeatures | None) -> None:
+        self.vocabulary = vocabulary
+        self.features = features
+        self._types = _TypeTable(vocabulary, features)
+
+    def encode(self, sentences: Sequence[Sequence[str]]) -> Inputs:
+        """The model inputs for ``sentences``, padded to the longest of them; all int32.
+
+        Args:
+            sentences: at least one sentence of tokens; an empty one becomes a row of padding.
+
+        Raises:
+            TypeError: a token that is not a string.
+        """
+        types = self._types
+        if len(types) > _MAX_CACHED_TYPES:
+            types = self._types = _TypeTable(self.vocabulary, self.features)
+        lengths = np.fromiter(map(len, sentences), np.int32, len(sentences))
+        rows = np.full((len(sentences), int(lengths.max())), _PADDING_ROW, np.int32)  # (batch, sequence)
+        flat = [row for sentence in sentences for row in map(types.__getitem__, sentence)]
+        rows[np.arange(rows.shape[1]) < lengths[:, None]] = flat
+        # The tables are taken after the look-ups: by then they hold every row just looked up.
+        inputs = {"word_ids": types.word_ids[rows]}
+        if self.features is not None:
+            inputs["subword_ids"] = types.subword_ids[rows]
+        inputs["lengths"] = lengths
+        return inputs
+
+
+class _TypeTable(dict[str, int]):
+    """Word type -> row of two growing tables, filled as words are met."""
+
+    def __init__(self, vocabulary: Vocabulary, features: SubwordFeatures | None) -> None:
+        super().__init__()
+        self._vocabulary = vocabulary
+        self._features = features
+        self._lock = threading.Lock()
+        self._size = _PADDING_ROW + 1
+        self.word_ids = np.full(1024, vocabulary.padding_id, np.int32)  # (type,)
+        self.subword_ids = np.zeros((1024, len(features.templates) if features else 0), np.int32)  # (type, feature)
+
+    def __missing__(self, token: str) -> int:
+        if not isinstance(token, str):
+            raise TypeError(f"a token must be a str, got {type(token).__name__}: {token!r:.60}")
+        word_id = self._vocabulary.id(token)
+        feature_ids = self._features.ids(token) if self._features else ()
+        with self._lock:
+            if token in self:
+                return self[token]
+            row = self._size
+            if row == len(self.word_ids):
+                # Readers hold rows of the table that they take after the look-up: grow by
+                # replacing, fill before the row is published.
+                self.word_ids = np.concatenate([self.word_ids, np.zeros_like(self.word_ids)])
+                self.subword_ids = np.concatenate([self.subword_ids, np.zeros_like(self.subword_ids)])
+            self.word_ids[row] = word_id
+            if self._features:
+                self.subword_ids[row] = feature_ids
+            self._size = row + 1
+            self[token] = row
+        return row

@@ -1,0 +1,77 @@
+"""Every error that lstm-deploy raises on purpose.
+
+::
+
+    LstmDeployError
+    ├── MissingDependencyError (ImportError)   a package or an extra is not installed
+    ├── InputError (ValueError)                a text, corpus or JSON file is not what it should be
+    │   └── UnknownTagError                    a gold tag that the training data does not have
+    ├── OutputError (OSError)                  a result cannot be written
+    ├── ModelFileError (ValueError)            a model file cannot be used
+    │   ├── NotOnnxError                       it is not an ONNX file
+    │   ├── MissingMetadataError               it is ONNX, but not one that lstm-deploy wrote
+    │   ├── FormatVersionError                 it is newer than this lstm-deploy
+    │   └── MetadataError                      its metadata is broken or contradicts its graph
+    ├── CheckpointError (ValueError)           a checkpoint folder cannot be used
+    ├── ProviderError (RuntimeError)           the execution provider asked for does not load
+    ├── IdRangeError (IndexError)              ids or lengths outside what the model has
+    └── ParityError (ArithmeticError)          an exported file does not answer as PyTorch does
+
+A message is one line: the fact, what was found and what was expected, the cure.
+"""
+
+
+class LstmDeployError(Exception):
+    """Base of all errors raised on purpose by this package."""
+
+
+class MissingDependencyError(LstmDeployError, ImportError):
+    """A package that this step needs is not installed; the text says what to install."""
+
+
+class InputError(LstmDeployError, ValueError):
+    """An input file or text is malformed; the text names file, line, found and expected."""
+
+
+class UnknownTagError(InputError):
+    """A gold file holds a tag that is not among the model's tags."""
+
+
+class OutputError(LstmDeployError, OSError):
+    """A result cannot be written where it was asked for."""
+
+
+class ModelFileError(LstmDeployError, ValueError):
+    """A model file cannot be used."""
+
+
+class NotOnnxError(ModelFileError):
+    """The file is not an ONNX model."""
+
+
+class MissingMetadataError(ModelFileError):
+    """The ONNX model carries no lstm-deploy metadata."""
+
+
+class FormatVersionError(ModelFileError):
+    """The file's format version is newer than this package reads."""
+
+
+class MetadataError(ModelFileError):
+    """The metadata is malformed, or says something else than the graph."""
+
+
+class CheckpointError(LstmDeployError, ValueError):
+    """A checkpoint folder is missing, incomplete or not the one expected."""
+
+
+class ProviderError(LstmDeployError, RuntimeError):
+    """The execution provider that was asked for cannot be used."""
+
+
+class IdRangeError(LstmDeployError, IndexError):
+    """Ids or lengths lie outside what the model was built for."""
+
+
+class ParityError(LstmDeployError, ArithmeticError):
+    """The exported file and PyTorch do not give the same answers."""

@@ -1,0 +1,269 @@
+"""The model's typed metadata <-> the string map in the ONNX file. FORMAT.md is its specification.
+
+Knows the names and types of what is written, not how a graph is made or run.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from .errors import FormatVersionError, MetadataError, MissingMetadataError
+from .features import SubwordFeatures
+from .tokenizer import Tokenizer
+from .vocabulary import Vocabulary
+
+PREFIX = "lstm_deploy."
+FORMAT_VERSION = 1
+GRAPH_FORMS = ("sequence_lens",)
+"""How padding is made harmless. ``sequence_lens``: the LSTM operator is given the lengths."""
+
+Column = Literal["upos", "xpos", "tag"]
+COLUMNS = ("upos", "xpos", "tag")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """One sentence with everything a client should get for it.
+
+    Attributes:
+        text: what ``tokens`` were cut from by the model's tokenizer, or None.
+        inputs: input kind -> ids of this sentence alone: (sequence,) or (sequence, feature).
+        scores: probability of each chosen tag, from PyTorch.
+    """
+
+    tokens: tuple[str, ...]
+    inputs: Mapping[str, Any]
+    tag_ids: tuple[int, ...]
+    tags: tuple[str, ...]
+    scores: tuple[float, ...]
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """All that a model file says of itself beside its graph.
+
+    Attributes:
+        tags: tag with id i at position i.
+        column: which column of a corpus the tags are.
+        training: provenance: data, licence, settings, scores.
+        versions: package -> version that made the file.
+        golden: cases for a client to test itself with.
+        proof: figures of the parity check that the file passed.
+    """
+
+    vocabulary: Vocabulary
+    tags: tuple[str, ...]
+    tokenizer: Tokenizer
+    features: SubwordFeatures | None = None
+    column: Column = "tag"
+    graph_form: str = "sequence_lens"
+    training: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    golden: tuple[GoldenCase, ...] = ()
+    proof: Mapping[str, Any] = field(default_factory=dict)
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """The graph's inputs in order, each with its kind and what a client needs to fill it."""
+        word_ids = {
+            "name": "word_ids",
+            "kind": "word_ids",
+            "dtype": "int32",
+            "axes": ["batch", "sequence"],
+            "rows": len(self.vocabulary),
+            "unknown_id": self.vocabulary.unknown_id,
+            "padding_id": self.vocabulary.padding_id,
+            "case": self.vocabulary.case,
+        }
+        lengths = {"name": "lengths", "kind": "lengths", "dtype": "int32", "axes": ["batch"]}
+        if self.features is None:
+            return [word_ids, lengths]
+        subword_ids = {
+            "name": "subword_ids",
+            "kind": "subword_ids",
+            "dtype": "int32",
+            "axes": ["batch", "sequence", "feature"],
+            "rows": self.features.buckets,
+            "padding_id": 0,
+            "hash": "crc32",
+            "templates": list(self.features.templates),
+        }
+        return [word_ids, subword_ids, lengths]
+
+    def outputs(self) -> list[dict[str, Any]]:
+        """The graph's outputs, each with its kind."""
+        axes = ["batch", "sequence"]
+        return [
+            {"name": "tag_ids", "kind": "tag_ids", "dtype": "int32", "axes": axes, "padding_id": -1},
+            {"name": "log_probs", "kind": "log_probs", "dtype": "float32", "axes": [*axes, "tag"]},
+        ]
+
+    def to_properties(self) -> dict[str, str]:
+        """The string map that goes into the ONNX file."""
+        tokenizer = {
+            "kind": self.tokenizer.kind,
+            "keep": sorted(self.tokenizer.keep),
+            "suffixes": list(self.tokenizer.suffixes),
+            "split": self.tokenizer.split,
+        }
+        values = {
+            "inputs": self.inputs(),
+            "outputs": self.outputs(),
+            "words": self.vocabulary.words,
+            "tags": self.tags,
+            "tokenizer": tokenizer,
+            "training": dict(self.training),
+            "versions": dict(self.versions),
+            "golden": [vars(case) for case in self.golden],
+            "proof": dict(self.proof),
+        }
+        plain = {"format_version": str(FORMAT_VERSION), "graph_form": self.graph_form, "column": self.column}
+        return {
+            PREFIX + key: value
+            for key, value in (plain | {k: json.dumps(v, ensure_ascii=False) for k, v in values.items()}).items()
+        }
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str], *, source: str) -> "ModelMetadata":
+        """The metadata in an ONNX file's string map; ``source`` names the file in errors.
+
+        Raises:
+            MissingMetadataError: there is none.
+            FormatVersionError: it is of a newer format than this package reads.
+            MetadataError: it is incomplete, malformed or contradicts itself.
+        """
+        return _Reader(properties, source).read()
+
+
+class _Reader:
+    """Takes the string map apart; every failure names the file and the key."""
+
+    def __init__(self, properties: Mapping[str, str], source: str) -> None:
+        self.properties = properties
+        self.source = source
+
+    def read(self) -> ModelMetadata:
+        self._check_version()
+        inputs = {spec.get("kind"): spec for spec in self._items("inputs", dict)}
+        known = {"word_ids", "subword_ids", "lengths"}
+        if unknown := set(inputs) - known:
+            raise self._error("inputs", f"has inputs of unknown kind {sorted(map(str, unknown))}; known: {sorted(known)}")
+        if missing := {"word_ids", "lengths"} - set(inputs):
+            raise self._error("inputs", f"lacks the inputs {sorted(missing)}")
+        metadata = ModelMetadata(
+            vocabulary=self._vocabulary(inputs["word_ids"]),
+            tags=self._tags(),
+            tokenizer=self._tokenizer(),
+            features=self._features(inputs.get("subword_ids")),
+            column=self._choice("column", COLUMNS),  # type: ignore[arg-type]
+            graph_form=self._choice("graph_form", GRAPH_FORMS),
+            training=self._json("training", dict),
+            versions=self._json("versions", dict),
+            golden=self._golden(),
+            proof=self._json("proof", dict),
+        )
+        for key, found, expected in (
+            ("inputs", self._json("inputs", list), metadata.inputs()),
+            ("outputs", self._json("outputs", list), metadata.outputs()),
+        ):
+            if found != expected:
+                raise self._error(key, f"is {json.dumps(found):.200}; expected {json.dumps(expected):.200}")
+        return metadata
+
+    def _check_version(self) -> None:
+        version = self.properties.get(PREFIX + "format_version")
+        if version is None:
+            raise MissingMetadataError(
+                f"{self.source}: an ONNX model without lstm-deploy metadata; make the file with `lstm-deploy export`"
+            )
+        if not version.isdecimal() or int(version) < 1:
+            raise self._error("format_version", f"is {version!r:.40}; expected a whole number from 1")
+        if int(version) > FORMAT_VERSION:
+            raise FormatVersionError(
+                f"{self.source}: format version {version}, newer than {FORMAT_VERSION}, the newest that this "
+                f"lstm-deploy reads; run `pip install --upgrade lstm-deploy`"
+            )
+
+    def _vocabulary(self, spec: dict[str, Any]) -> Vocabulary:
+        words = self._json("words", list)
+        if not all(word is None or isinstance(word, str) for word in words):
+            raise self._error("words", "holds something other than words and nulls")
+        try:
+            return Vocabulary(
+                words, unknown_id=int(spec["unknown_id"]), padding_id=int(spec["padding_id"]), case=spec["case"]
+            )
+        except (KeyError, TypeError, ValueError) as e:
+            raise self._error("inputs", f"and words do not agree: {_reason(e)}") from e
+
+    def _features(self, spec: dict[str, Any] | None) -> SubwordFeatures | None:
+        if spec is None:
+            return None
+        try:
+            return SubwordFeatures(tuple(spec["templates"]), int(spec["rows"]))
+        except (KeyError, TypeError, ValueError) as e:
+            raise self._error("inputs", f"has no usable subword spec: {_reason(e)}") from e
+
+    def _tags(self) -> tuple[str, ...]:
+        tags = self._items("tags", str)
+        if not tags or len(set(tags)) != len(tags):
+            raise self._error("tags", "is empty or holds a tag twice")
+        return tuple(tags)
+
+    def _tokenizer(self) -> Tokenizer:
+        spec = self._json("tokenizer", dict)
+        try:
+            return Tokenizer(spec["kind"], frozenset(spec["keep"]), tuple(spec["suffixes"]), spec["split"])
+        except (KeyError, TypeError, ValueError) as e:
+            raise self._error("tokenizer", f"is not usable: {_reason(e)}") from e
+
+    def _golden(self) -> tuple[GoldenCase, ...]:
+        try:
+            return tuple(
+                GoldenCase(
+                    tuple(case["tokens"]),
+                    dict(case["inputs"]),
+                    tuple(case["tag_ids"]),
+                    tuple(case["tags"]),
+                    tuple(case["scores"]),
+                    case["text"],
+                )
+                for case in self._items("golden", dict)
+            )
+        except (KeyError, TypeError, ValueError) as e:
+            raise self._error("golden", f"is not usable: {_reason(e)}") from e
+
+    def _items(self, key: str, kind: type[_T]) -> list[_T]:
+        items = self._json(key, list)
+        if not all(isinstance(item, kind) for item in items):
+            raise self._error(key, f"holds something other than {kind.__name__}")
+        return items
+
+    def _json(self, key: str, kind: type[_T]) -> _T:
+        text = self._text(key)
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as e:
+            raise self._error(key, f"is not JSON: {_reason(e)}") from e
+        if not isinstance(value, kind):
+            raise self._error(key, f"is a JSON {type(value).__name__}; expected a {kind.__name__}")
+        return value
+
+    def _choice(self, key: str, choices: tuple[str, ...]) -> str:
+        text = self._text(key)
+        if text not in choices:
+            raise self._error(key, f"is {text!r:.60}; expected one of {', '.join(choices)}")
+        return text
+
+    def _text(self, key: str) -> str:
+        if PREFIX + key not in self.properties:
+            raise self._error(key, "is missing")
+        return self.properties[PREFIX + key]
+
+    def _error(self, key: str, fact: str) -> MetadataError:
+        return MetadataError(f"{self.source}: metadata {PREFIX}{key} {fact}; export the model again")
+
+
+def _reason(e: Exception) -> str:
+    return f"{e.args[0]!r} is missing" if isinstance(e, KeyError) else str(e)

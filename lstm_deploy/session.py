@@ -1,0 +1,133 @@
+"""Opens a model file, checks that graph and metadata agree, and runs checked id arrays through it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .encoding import Inputs
+from .errors import IdRangeError, MetadataError
+from .metadata import ModelMetadata
+from .modelfile import ModelFile, read_model_file
+from .providers import Provider, open_session
+
+_ORT_TYPES = {"int32": "tensor(int32)", "float32": "tensor(float)"}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the model says of a batch.
+
+    Attributes:
+        tag_ids: (batch, sequence) int32, -1 at padding.
+        log_probs: (batch, sequence, tags) float32, natural logarithms; unspecified at padding.
+    """
+
+    tag_ids: NDArray[np.int32]
+    log_probs: NDArray[np.float32]
+
+
+class TaggerSession:
+    """One open model file. Thread-safe.
+
+    Attributes:
+        metadata: what the file says of itself.
+        provider: what it really runs on, ``cpu`` or ``cuda``.
+        provider_reason: why that one.
+
+    Raises:
+        ModelFileError: the file is not one of ours, or contradicts itself.
+        ProviderError: see `lstm_deploy.providers`.
+    """
+
+    def __init__(self, path: str | Path, provider: Provider = "cpu") -> None:
+        path = Path(path)
+        file = read_model_file(path)
+        self.metadata = ModelMetadata.from_properties(file.properties, source=str(path))
+        _check_tables(file, self.metadata)
+        opened = open_session(path, provider)
+        self.provider = opened.provider
+        self.provider_reason = opened.reason
+        self._session = opened.session
+        _check_signature(self._session, self.metadata, str(path))
+        self._limits = {spec["name"]: spec["rows"] for spec in self.metadata.inputs() if "rows" in spec}
+
+    def run(self, inputs: Inputs) -> Scores:
+        """Scores for a batch as `Encoder.encode` makes it.
+
+        An empty batch, or one of empty rows, never reaches onnxruntime (which would end the process).
+
+        Raises:
+            IdRangeError: an id outside its table, a length below 0 or above the sequence axis, or
+                arrays whose batch and sequence axes differ.
+        """
+        self._check(inputs)
+        batch, sequence = inputs["word_ids"].shape
+        if not batch or not sequence:
+            tags = len(self.metadata.tags)
+            return Scores(np.empty((batch, sequence), np.int32), np.empty((batch, sequence, tags), np.float32))
+        return Scores(*self._session.run(["tag_ids", "log_probs"], inputs))
+
+    def _check(self, inputs: Inputs) -> None:
+        shape = inputs["word_ids"].shape
+        lengths = inputs["lengths"]
+        for name, rows in self._limits.items():
+            ids = inputs[name]
+            if ids.shape[:2] != shape:
+                raise IdRangeError(f"{name} has shape {ids.shape}; expected {shape} as word_ids; pad all inputs alike")
+            if ids.size and (ids.min() < 0 or ids.max() >= rows):
+                raise IdRangeError(
+                    f"{name} holds ids from {ids.min()} to {ids.max()}; the model has 0 to {rows - 1}; "
+                    "encode with the model's own vocabulary"
+                )
+        if lengths.shape != shape[:1]:
+            raise IdRangeError(f"lengths has shape {lengths.shape}; expected {shape[:1]}: one length a row")
+        if lengths.size and (lengths.min() < 0 or lengths.max() > shape[1]):
+            raise IdRangeError(
+                f"lengths run from {lengths.min()} to {lengths.max()}; expected 0 to {shape[1]}, the sequence axis"
+            )
+
+
+def _check_tables(file: ModelFile, metadata: ModelMetadata) -> None:
+    """The table that each id input selects from has as many rows as the metadata counts."""
+    for spec in metadata.inputs():
+        if "rows" not in spec:
+            continue
+        name = spec["name"]
+        tables = [
+            file.initializers[node.inputs[0]]
+            for node in file.nodes
+            if node.op_type == "Gather" and node.inputs[1:] == (name,) and node.inputs[0] in file.initializers
+        ]
+        if not tables:
+            raise MetadataError(f"{file.path}: no table in the graph is looked up by {name}; export the model again")
+        for table in tables:
+            if table.shape[0] != spec["rows"]:
+                raise MetadataError(
+                    f"{file.path}: the metadata counts {spec['rows']} rows for {name}, the graph's table "
+                    f"{table.name} has {table.shape[0]}; export the model again"
+                )
+
+
+def _check_signature(session: Any, metadata: ModelMetadata, source: str) -> None:
+    """Names, types and ranks of inputs and outputs are those of the metadata; as many outputs as tags."""
+    for what, specs, found in (
+        ("input", metadata.inputs(), session.get_inputs()),
+        ("output", metadata.outputs(), session.get_outputs()),
+    ):
+        expected = [(spec["name"], _ORT_TYPES[spec["dtype"]], len(spec["axes"])) for spec in specs]
+        got = [(arg.name, arg.type, len(arg.shape)) for arg in found]
+        if got != expected:
+            raise MetadataError(f"{source}: the graph's {what}s are {got}; the metadata says {expected}; export again")
+        for arg in found:
+            fixed = [size for size in arg.shape[:2] if isinstance(size, int)]
+            if fixed:
+                raise MetadataError(f"{source}: {what} {arg.name} has fixed axes {arg.shape}; export the model again")
+    outputs = session.get_outputs()[1].shape[2]
+    if outputs != len(metadata.tags):
+        raise MetadataError(
+            f"{source}: the metadata has {len(metadata.tags)} tags, the graph gives {outputs} scores a token; "
+            "export the model again"
+        )

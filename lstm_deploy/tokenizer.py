@@ -1,0 +1,123 @@
+"""Text -> tokens with character offsets, by rules that are written down in the model.
+
+Two kinds. ``whitespace``: a token is a run of non-space characters. ``words``: the rules below,
+with three lists that training reads off the corpus (`lstm_deploy.training.tokenization`), so
+that the predictor cuts text as the training data was cut. FORMAT.md specifies both.
+
+It does not know words, tags or models; offsets count code points.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .unicode14 import classes, lower
+
+Kind = Literal["whitespace", "words"]
+JOINERS = "-'’./_&@:·"
+"""Punctuation that may stand inside a word; `Tokenizer.split` names those that part it instead."""
+
+# The patterns below read a text of the same length in which a letter is "a", a number "0", a mark
+# or format character "m", the zero-width joiner "j", white space "s"; all the rest is itself.
+_LETTER_OF_CLASS = str.maketrans("uloamfdn", "aaaamm00")
+_ADDRESS = re.compile(r"(?:a+://|aaa\.(?=a+\.))[^s]+|[a0._+&\-]+@[a0\-]+(?:\.[a0\-]+)+")
+_INITIALS = re.compile(r"(?:a\.){2,}")
+_RUN = re.compile(r"(?P<run>[^a0mjs])(?P=run)*(?:[mj]*j[^a0mjs])*[mj]*|[mj]+")
+"""One mark of punctuation, or one symbol, repeated; with what zero-width joiners tie to it (emoji)."""
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """How this model cuts a text into tokens.
+
+    Attributes:
+        kind: ``whitespace`` or ``words``.
+        keep: words that stay whole whatever the rules say (``Mr.``, ``:)``).
+        suffixes: lower-cased ends that are a token of their own (``n't``, ``'s``).
+        split: those of JOINERS that part the letters around them (``-`` in UD English EWT).
+    """
+
+    kind: Kind = "words"
+    keep: frozenset[str] = frozenset()
+    suffixes: tuple[str, ...] = ()
+    split: str = ""
+    _inner: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("whitespace", "words"):
+            raise ValueError(f"tokenizer kind {self.kind!r} is not known (whitespace, words)")
+        joiners = "".join(re.escape(c) for c in JOINERS if c not in self.split)
+        join = rf"(?:[{joiners}](?=[a0])|(?<=0)[.,:](?=0))" if joiners else r"(?:(?<=0)[.,:](?=0))"
+        pattern = rf"[a0](?:[a0mj]|{join})*|{_RUN.pattern}"
+        object.__setattr__(self, "_inner", re.compile(pattern))
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Start and end of each token in ``text``: ascending, not overlapping, never empty, no space left out."""
+        letters = _letters(text)
+        chunks = ((m.start(), m.end()) for m in re.finditer(r"[^s]+", letters))
+        if self.kind == "whitespace":
+            return list(chunks)
+        return [span for start, end in chunks for span in self._chunk(text, letters, start, end)]
+
+    def tokens(self, text: str) -> list[str]:
+        """The tokens of ``text``, in order."""
+        return [text[start:end] for start, end in self.spans(text)]
+
+    def _chunk(self, text: str, letters: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Peel punctuation off both ends until what is left is whole, then cut that by the rules."""
+        behind: list[tuple[int, int]] = []
+        while start < end and not self._whole(text, letters, start, end):
+            if _is_edge(letters[start]):
+                stop = _RUN.match(letters, start, end).end()  # type: ignore[union-attr]  # an edge matches
+                yield start, stop
+                start = stop
+            elif _is_edge(letters[end - 1]) and (stop := _run_start(letters, start, end)) is not None:
+                behind.append((stop, end))
+                end = stop
+            else:
+                for match in self._inner.finditer(letters, start, end):
+                    yield from self._cut_suffixes(text, *match.span())
+                start = end
+        if start < end:
+            yield start, end
+        yield from reversed(behind)
+
+    def _whole(self, text: str, letters: str, start: int, end: int) -> bool:
+        return (
+            text[start:end] in self.keep
+            or lower(text[start:end]).replace("’", "'") in self.suffixes
+            or _INITIALS.fullmatch(letters, start, end) is not None
+            or (_ADDRESS.fullmatch(letters, start, end) is not None and not _is_edge(letters[end - 1]))
+        )
+
+    def _cut_suffixes(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        cuts = [end]
+        while text[start : cuts[-1]] not in self.keep:
+            word = lower(text[start : cuts[-1]]).replace("’", "'")
+            # A lower-cased form of another length has no place to cut in the text: it stays whole.
+            size = max((len(s) for s in self.suffixes if len(s) < len(word) and word.endswith(s)), default=0)
+            if not size or len(word) != cuts[-1] - start:
+                break
+            cuts.append(cuts[-1] - size)
+        bounds = [start, *reversed(cuts)]
+        yield from zip(bounds, bounds[1:], strict=False)
+
+
+def _letters(text: str) -> str:
+    return "".join(
+        "j" if char == "\u200d" else char if kind in "pyx" else kind
+        for char, kind in zip(text, classes(text).translate(_LETTER_OF_CLASS), strict=True)
+    )
+
+
+def _is_edge(letter: str) -> bool:
+    return letter not in "a0mj"
+
+
+def _run_start(letters: str, start: int, end: int) -> int | None:
+    """Where the run that ends the chunk starts; None if a joiner ties it to what stands before."""
+    stop = end - 1
+    while stop > start and letters[stop - 1] == letters[end - 1]:
+        stop -= 1
+    return None if letters[stop - 1] == "j" else stop
