@@ -1,0 +1,24 @@
+"""Corpus and text files: readers that stream sentences, writers that keep what they were given.
+
+Ours rather than a library's because three things have to hold at once that none offers: errors
+that name the line, CoNLL-U written back byte for byte, and nothing to install beside the
+runtime. The tests hold the CoNLL-U reader against the `conllu` package on whole treebanks.
+"""
+
+from .reading import FORMATS, Format, Sentence, format_of, read_gold, read_sentences
+from .streams import LineReader, atomic_output
+from .writing import OUTPUT_FORMATS, OutputFormat, writer_for
+
+__all__ = [
+    "FORMATS",
+    "OUTPUT_FORMATS",
+    "Format",
+    "LineReader",
+    "OutputFormat",
+    "Sentence",
+    "atomic_output",
+    "format_of",
+    "read_gold",
+    "read_sentences",
+    "writer_for",
+]

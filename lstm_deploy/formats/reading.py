@@ -1,0 +1,216 @@
+"""Streams sentences from CoNLL-U, token-per-line columns, JSON lines and plain text."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ..errors import InputError
+from ..metadata import Column
+from ..tokenizer import Tokenizer
+from .streams import COMPRESSIONS, LineReader
+
+Format = Literal["text", "conllu", "columns", "jsonl"]
+FORMATS: tuple[Format, ...] = ("text", "conllu", "columns", "jsonl")
+_SUFFIXES: dict[str, Format] = {
+    ".txt": "text",
+    ".conllu": "conllu",
+    ".conll": "columns",
+    ".tsv": "columns",
+    ".iob": "columns",
+    ".iob2": "columns",
+    ".bio": "columns",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+CONLLU_FIELD: dict[str, int] = {"upos": 3, "xpos": 4}
+_ID = re.compile(r"(?P<word>[1-9][0-9]*)(?:-[1-9][0-9]*)?|[0-9]+\.[1-9][0-9]*")
+
+
+@dataclass(slots=True)
+class Sentence:
+    """One sentence as read.
+
+    Attributes:
+        tokens: the words, without CoNLL-U's multiword ranges and empty nodes.
+        tags: the gold tags, one per token; empty where none were asked for or given.
+        lines: the line number of each token, from 1.
+        raw: the file's own lines, line feeds included (CoNLL-U only).
+        words: which of ``raw`` are the tokens (CoNLL-U only).
+        text: the sentence's text where the file gives one.
+    """
+
+    tokens: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    raw: list[str] = field(default_factory=list)
+    words: list[int] = field(default_factory=list)
+    text: str | None = None
+
+
+def format_of(path: str | Path) -> Format:
+    """The format that a file's name says, compression aside; standard input (``-``) is text.
+
+    Raises:
+        InputError: the name says nothing.
+    """
+    if str(path) == "-":
+        return "text"
+    suffixes = [s.lower() for s in Path(path).suffixes]
+    if suffixes and suffixes[-1] in COMPRESSIONS:
+        suffixes.pop()
+    found = _SUFFIXES.get(suffixes[-1] if suffixes else "")
+    if found is None:
+        raise InputError(f"{path}: unknown kind of file; expected a name in {', '.join(_SUFFIXES)} (or one of these with .gz, .xz, .bz2)")
+    return found
+
+
+def read_sentences(lines: LineReader, form: Format, tokenizer: Tokenizer) -> Iterator[Sentence]:
+    """Every sentence of the file to be tagged; gold tags are neither needed nor read.
+
+    One sentence a line for ``text`` (an empty line is an empty sentence) and ``jsonl``
+    (``{"tokens": [...]}`` or ``{"text": "..."}``).
+
+    Raises:
+        InputError: malformed, naming the line.
+    """
+    if form == "text":
+        return _read_text(lines, tokenizer)
+    if form == "jsonl":
+        return _read_jsonl(lines, tokenizer, gold=False)
+    return _read_conllu(lines, None) if form == "conllu" else _read_columns(lines, gold=False)
+
+
+def read_gold(path: str | Path, column: Column | None = None) -> Iterator[Sentence]:
+    """Every sentence with words, and a tag for each word.
+
+    Args:
+        path: CoNLL-U, columns (token first, tag last) or JSON lines with ``tokens`` and ``tags``.
+        column: ``upos`` or ``xpos`` of CoNLL-U, ``tag`` of the others; default what the file has.
+
+    Raises:
+        InputError: malformed, a word without a tag, or a column that such a file does not have.
+    """
+    form = format_of(path)
+    if form == "text":
+        raise InputError(f"{path}: plain text has no tags; expected CoNLL-U, two columns or JSON lines with tags")
+    column = column or ("upos" if form == "conllu" else "tag")
+    if (form == "conllu") != (column in CONLLU_FIELD):
+        names = "upos or xpos" if form == "conllu" else "tag"
+        raise InputError(f"{path}: a {form} file has no column {column}; pass --column {names}")
+    lines = LineReader(path)
+    if form == "jsonl":
+        sentences = _read_jsonl(lines, Tokenizer("whitespace"), gold=True)
+    elif form == "columns":
+        sentences = _read_columns(lines, gold=True)
+    else:
+        sentences = _read_conllu(lines, column)
+    return (sentence for sentence in sentences if sentence.tokens)
+
+
+def _read_text(lines: LineReader, tokenizer: Tokenizer) -> Iterator[Sentence]:
+    for number, line in lines:
+        text = line.removeprefix("\ufeff") if number == 1 else line
+        text = text.rstrip("\r\n")
+        tokens = tokenizer.tokens(text)
+        yield Sentence(tokens, lines=[number] * len(tokens), text=text)
+
+
+def _read_jsonl(lines: LineReader, tokenizer: Tokenizer, *, gold: bool) -> Iterator[Sentence]:
+    for number, line in lines:
+        where = f"{lines.name}:{number}"
+        try:
+            value = json.loads(line.removeprefix("\ufeff"))
+        except (ValueError, RecursionError) as e:
+            raise InputError(f"{where}: not JSON ({e}); expected one object a line") from e
+        if not isinstance(value, dict):
+            raise InputError(f"{where}: a JSON {type(value).__name__}; expected an object with tokens or text")
+        tokens, text = value.get("tokens"), value.get("text")
+        if tokens is None and isinstance(text, str) and not gold:
+            tokens = tokenizer.tokens(text)
+        tags = value.get("tags", []) if gold else []
+        for name, items in (("tokens", tokens), ("tags", tags)):
+            if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+                raise InputError(f'{where}: no "{name}" that is a list of strings; expected {{"tokens": [...]}} or text')
+        if gold and len(tags) != len(tokens):
+            raise InputError(f"{where}: {len(tokens)} tokens but {len(tags)} tags; expected one tag a token")
+        yield Sentence(tokens, tags, [number] * len(tokens), text=text if isinstance(text, str) else None)
+
+
+def _read_columns(lines: LineReader, *, gold: bool) -> Iterator[Sentence]:
+    sentence = Sentence()
+    width = 0
+    for number, line in lines:
+        line = line.removeprefix("\ufeff") if number == 1 else line
+        if not line.strip():
+            if sentence.tokens:
+                yield sentence
+                sentence = Sentence()
+            continue
+        cells = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
+        width = width or len(cells)
+        if len(cells) != width or not all(cells) or (gold and width < 2):
+            raise InputError(
+                f"{lines.name}:{number}: found {_columns(cells)}; expected {max(width, 2 if gold else 1)} "
+                f"(token first, tag last) or a blank line"
+            )
+        if width == 10 and gold and cells[0] == "1":
+            raise InputError(f"{lines.name}:{number}: this looks like CoNLL-U; give the file a name in .conllu")
+        sentence.tokens.append(cells[0])
+        sentence.lines.append(number)
+        if gold:
+            sentence.tags.append(cells[-1])
+    if sentence.tokens:
+        yield sentence
+
+
+def _read_conllu(lines: LineReader, column: str | None) -> Iterator[Sentence]:
+    sentence = Sentence()
+    ended = False
+    for number, raw in lines:
+        line = (raw.removeprefix("\ufeff") if number == 1 else raw).rstrip("\r\n")
+        blank = not line.strip()
+        if ended and not blank:
+            yield sentence
+            sentence, ended = Sentence(), False
+        sentence.raw.append(raw)
+        if blank:
+            ended = True
+        elif line.startswith("#"):
+            if line.startswith("# text = "):
+                sentence.text = line.removeprefix("# text = ")
+        else:
+            _add_word(sentence, line, column, lambda fact, n=number: InputError(f"{lines.name}:{n}: {fact}"))
+            sentence.lines += [number] * (len(sentence.tokens) - len(sentence.lines))
+    if sentence.raw:
+        yield sentence
+
+
+def _add_word(sentence: Sentence, line: str, column: str | None, error: Callable[[str], InputError]) -> None:
+    cells = line.split("\t")
+    if len(cells) != 10:
+        raise error(f"found {_columns(cells)}; expected the 10 tab-separated columns of CoNLL-U, a # comment or a blank line")
+    match = _ID.fullmatch(cells[0])
+    if match is None:
+        raise error(f"found the id {cells[0]!r:.40}; expected a number, a range like 3-4 or an empty node like 8.1")
+    if match.group() != match["word"]:
+        return
+    if int(cells[0]) != len(sentence.tokens) + 1:
+        raise error(f"found word id {cells[0]}; expected {len(sentence.tokens) + 1}: is a blank line missing?")
+    if not cells[1]:
+        raise error("the word's FORM (column 2) is empty; expected the word, or _ for an underscore")
+    if column:
+        tag = cells[CONLLU_FIELD[column]]
+        if tag in ("", "_"):
+            raise error(f"the word {cells[1]!r:.40} has no {column.upper()}; expected a tag: pick another --column or mend the file")
+        sentence.tags.append(tag)
+    sentence.tokens.append(cells[1])
+    sentence.words.append(len(sentence.raw) - 1)
+
+
+def _columns(cells: list[str]) -> str:
+    if not all(cells):
+        return f"an empty column {cells.index('') + 1}"
+    return f"{len(cells)} column{'s' * (len(cells) != 1)}"

@@ -1,0 +1,110 @@
+"""Bytes in and out: numbered lines from plain or compressed files, and files that appear whole or not at all."""
+
+import bz2
+import contextlib
+import gzip
+import io
+import lzma
+import os
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
+
+from ..errors import InputError, OutputError
+
+STDIN = "-"
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+COMPRESSIONS = tuple(_OPENERS)
+
+
+class LineReader:
+    """Numbered lines of a UTF-8 file (``.gz``, ``.xz``, ``.bz2`` too) or of standard input, ``-``.
+
+    Attributes:
+        name: the file, for error messages.
+        size: bytes on disk, 0 where that is not known.
+
+    Raises (on use):
+        InputError: the file cannot be opened, is cut off or damaged, or a line is not UTF-8.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.name = "standard input" if str(path) == STDIN else str(path)
+        self._path = path
+        self._raw: IO[bytes] | None = None
+        self.size = 0
+        if str(path) != STDIN:
+            try:
+                self._raw = Path(path).open("rb")  # noqa: SIM115 - closed when the lines end
+                self.size = os.fstat(self._raw.fileno()).st_size
+            except OSError as e:
+                raise InputError(f"{path}: cannot read ({e.strerror}); pass an existing, readable file") from e
+
+    def position(self) -> int:
+        """Bytes of the file read so far (compressed ones where it is compressed)."""
+        return self._raw.tell() if self._raw and not self._raw.closed else self.size
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        """(line number from 1, line with its line feed); only a line feed ends a line."""
+        raw = self._raw or sys.stdin.buffer
+        opener = _OPENERS.get(Path(self._path).suffix) if self._raw else None
+        stream = opener(raw) if opener else raw
+        number = 0
+        try:
+            for number, line in enumerate(stream, 1):  # noqa: B007 - named in errors
+                yield number, line.decode("utf-8")
+        except UnicodeDecodeError as e:
+            raise InputError(
+                f"{self.name}:{number}: not UTF-8 (byte {e.object[e.start]:#04x} at column {e.start + 1}); "
+                "convert the file to UTF-8"
+            ) from e
+        except (EOFError, lzma.LZMAError, zlib.error, OSError) as e:
+            if isinstance(e, BrokenPipeError):
+                raise
+            raise InputError(f"{self.name}: damaged or cut off after line {number} ({e}); fetch the file again") from e
+        finally:
+            if self._raw:
+                self._raw.close()
+
+
+@contextlib.contextmanager
+def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
+    """A stream whose bytes become ``path`` when the block ends without an error, and else leave no trace.
+
+    Compressed where the name ends in ``.gz``, ``.xz`` or ``.bz2``. A device or pipe is written directly.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    path = Path(path)
+    direct = path.exists() and not path.is_file() and not path.is_dir()
+    partial = path if direct else path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        raw = partial.open("wb")
+    except OSError as e:
+        raise _unwritable(path, e) from e
+    try:
+        opener = _OPENERS.get(path.suffix)
+        with raw, (opener(raw, "wb") if opener else contextlib.nullcontext(raw)) as stream:
+            yield cast(BinaryIO, stream)
+            if not opener and not direct:
+                raw.flush()
+        if not direct:
+            partial.replace(path)
+    except BaseException as e:
+        if not direct:
+            partial.unlink(missing_ok=True)
+        if isinstance(e, OSError) and not isinstance(e, OutputError | InputError):
+            raise _unwritable(path, e) from e
+        raise
+
+
+def text_lines(stream: BinaryIO) -> io.TextIOWrapper:
+    """``stream`` as UTF-8 text with line feeds."""
+    return io.TextIOWrapper(stream, "utf-8", newline="\n")
+
+
+def _unwritable(path: Path, e: OSError) -> OutputError:
+    return OutputError(f"{path}: cannot write ({e.strerror or e}); pass a path in an existing, writable folder")
