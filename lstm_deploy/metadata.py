@@ -149,7 +149,9 @@ class _Reader:
         inputs = {spec.get("kind"): spec for spec in self._items("inputs", dict)}
         known = {"word_ids", "subword_ids", "lengths"}
         if unknown := set(inputs) - known:
-            raise self._error("inputs", f"has inputs of unknown kind {sorted(map(str, unknown))}; known: {sorted(known)}")
+            raise self._error(
+                "inputs", f"has inputs of unknown kind {sorted(map(str, unknown))}; known: {sorted(known)}"
+            )
         if missing := {"word_ids", "lengths"} - set(inputs):
             raise self._error("inputs", f"lacks the inputs {sorted(missing)}")
         metadata = ModelMetadata(

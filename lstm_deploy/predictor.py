@@ -160,9 +160,7 @@ def _load(path: Path, provider: Provider, threads: int, batch_tokens: int) -> Pr
     return Predictor.load(path, provider, threads=threads, batch_tokens=batch_tokens)
 
 
-def _in_order(
-    count: int, batches: list[list[int]], results: Iterable[list[TaggedSentence]]
-) -> list[TaggedSentence]:
+def _in_order(count: int, batches: list[list[int]], results: Iterable[list[TaggedSentence]]) -> list[TaggedSentence]:
     """Results by batch, put back where their sentences stood."""
     ordered = [_EMPTY] * count
     for batch, tagged in zip(batches, results, strict=True):

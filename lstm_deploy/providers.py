@@ -47,7 +47,9 @@ def import_onnxruntime() -> ModuleType:
     try:
         import onnxruntime
     except ImportError as e:
-        fact = "is not installed" if isinstance(e, ModuleNotFoundError) and e.name == "onnxruntime" else f"is broken ({e})"
+        fact = (
+            "is not installed" if isinstance(e, ModuleNotFoundError) and e.name == "onnxruntime" else f"is broken ({e})"
+        )
         raise MissingDependencyError(
             f"onnxruntime {fact}; run `pip install 'lstm-deploy[cpu]'`, or 'lstm-deploy[gpu]' for CUDA"
         ) from e
@@ -119,7 +121,9 @@ def _create(runtime: ModuleType, path: Path, providers: list[str], threads: int,
         return runtime.InferenceSession(str(path), options, providers=providers)
     except Exception as e:
         if type(e).__name__ in {"InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoModel", "NotImplemented"}:
-            raise NotOnnxError(f"{path}: onnxruntime {runtime.__version__} refuses the model: {_one_line(str(e))}") from e
+            raise NotOnnxError(
+                f"{path}: onnxruntime {runtime.__version__} refuses the model: {_one_line(str(e))}"
+            ) from e
         raise
 
 
@@ -143,7 +147,13 @@ def _captured_stderr() -> Iterator[list[str]]:
 
 def _cause(log: list[str]) -> str:
     """The line of onnxruntime's log that names the library or call that failed."""
-    telling = ("cannot open shared object", "no CUDA-capable device", "driver version", "CUDA failure", "Failed to load")
+    telling = (
+        "cannot open shared object",
+        "no CUDA-capable device",
+        "driver version",
+        "CUDA failure",
+        "Failed to load",
+    )
     for sign in telling:
         for line in log:
             if sign in line:

@@ -18,9 +18,7 @@ class Vocabulary:
         ValueError: a word twice, or ``unknown_id``/``padding_id`` outside the table.
     """
 
-    def __init__(
-        self, words: Sequence[str | None], *, unknown_id: int, padding_id: int, case: Case = "keep"
-    ) -> None:
+    def __init__(self, words: Sequence[str | None], *, unknown_id: int, padding_id: int, case: Case = "keep") -> None:
         self.words = tuple(words)
         self.unknown_id = unknown_id
         self.padding_id = padding_id

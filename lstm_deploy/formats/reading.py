@@ -63,7 +63,9 @@ def format_of(path: str | Path) -> Format:
         suffixes.pop()
     found = _SUFFIXES.get(suffixes[-1] if suffixes else "")
     if found is None:
-        raise InputError(f"{path}: unknown kind of file; expected a name in {', '.join(_SUFFIXES)} (or one of these with .gz, .xz, .bz2)")
+        raise InputError(
+            f"{path}: unknown kind of file; expected a name in {', '.join(_SUFFIXES)} (or one of these with .gz, .xz, .bz2)"
+        )
     return found
 
 
@@ -133,7 +135,9 @@ def _read_jsonl(lines: LineReader, tokenizer: Tokenizer, *, gold: bool) -> Itera
         tags = value.get("tags", []) if gold else []
         for name, items in (("tokens", tokens), ("tags", tags)):
             if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-                raise InputError(f'{where}: no "{name}" that is a list of strings; expected {{"tokens": [...]}} or text')
+                raise InputError(
+                    f'{where}: no "{name}" that is a list of strings; expected {{"tokens": [...]}} or text'
+                )
         if gold and len(tags) != len(tokens):
             raise InputError(f"{where}: {len(tokens)} tokens but {len(tags)} tags; expected one tag a token")
         yield Sentence(tokens, tags, [number] * len(tokens), text=text if isinstance(text, str) else None)
@@ -191,7 +195,9 @@ def _read_conllu(lines: LineReader, column: str | None) -> Iterator[Sentence]:
 def _add_word(sentence: Sentence, line: str, column: str | None, error: Callable[[str], InputError]) -> None:
     cells = line.split("\t")
     if len(cells) != 10:
-        raise error(f"found {_columns(cells)}; expected the 10 tab-separated columns of CoNLL-U, a # comment or a blank line")
+        raise error(
+            f"found {_columns(cells)}; expected the 10 tab-separated columns of CoNLL-U, a # comment or a blank line"
+        )
     match = _ID.fullmatch(cells[0])
     if match is None:
         raise error(f"found the id {cells[0]!r:.40}; expected a number, a range like 3-4 or an empty node like 8.1")
@@ -204,7 +210,9 @@ def _add_word(sentence: Sentence, line: str, column: str | None, error: Callable
     if column:
         tag = cells[CONLLU_FIELD[column]]
         if tag in ("", "_"):
-            raise error(f"the word {cells[1]!r:.40} has no {column.upper()}; expected a tag: pick another --column or mend the file")
+            raise error(
+                f"the word {cells[1]!r:.40} has no {column.upper()}; expected a tag: pick another --column or mend the file"
+            )
         sentence.tags.append(tag)
     sentence.tokens.append(cells[1])
     sentence.words.append(len(sentence.raw) - 1)

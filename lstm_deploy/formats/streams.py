@@ -87,7 +87,7 @@ def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
         raise _unwritable(path, e) from e
     try:
         opener = _OPENERS.get(path.suffix)
-        with raw, (opener(raw, "wb") if opener else contextlib.nullcontext(raw)) as stream:
+        with raw, opener(raw, "wb") if opener else contextlib.nullcontext(raw) as stream:
             yield cast(BinaryIO, stream)
             if not opener and not direct:
                 raw.flush()

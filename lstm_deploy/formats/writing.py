@@ -79,7 +79,9 @@ def _encode(rows: list[str], tabs: int) -> bytes:
     """
     for row in rows:
         if row.count("\n") != 1 or "\r" in row or row.count("\t") != tabs:
-            raise InputError(f"a token with a tab or line break cannot be written in columns: {row!r:.80}; use --format jsonl")
+            raise InputError(
+                f"a token with a tab or line break cannot be written in columns: {row!r:.80}; use --format jsonl"
+            )
     try:
         return "".join(rows).encode()
     except UnicodeEncodeError as e:

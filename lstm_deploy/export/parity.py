@@ -1,0 +1,152 @@
+"""The proof that an exported file answers as PyTorch does, for every batch and length tried.
+
+The oracle is the PyTorch module on single sentences, where nothing is padded. Inputs are drawn
+over the whole word and subword tables, not from text, so that every row can be hit.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..encoding import Inputs
+from ..errors import ParityError
+from ..golden import TOLERANCE
+from ..session import Scores, TaggerSession
+from ..training.model import LSTMTagger
+from ..training.trainer import model_inputs
+
+BATCHES = (1, 2, 7)
+LENGTHS = (1, 2, 13, 200)
+_SEED = 20_240_601
+
+
+@dataclass
+class Proof:
+    """Figures of one parity check.
+
+    Attributes:
+        batches: batches run, each against PyTorch and against its rows run alone.
+        tokens: real tokens compared in them.
+        max_difference: largest |difference| of a log-probability from PyTorch's.
+        max_batch_difference: the same between a row in its batch and alone, both in onnxruntime.
+        tag_differences: tags that differ where the two best scores are further apart than the tolerance.
+        ties: tags that differ where they are closer: either is right.
+        tolerance: absolute, and relative to the value.
+    """
+
+    batches: int = 0
+    tokens: int = 0
+    max_difference: float = 0.0
+    max_batch_difference: float = 0.0
+    tag_differences: int = 0
+    ties: int = 0
+    outside: int = 0
+    tolerance: float = TOLERANCE
+
+    @property
+    def holds(self) -> bool:
+        """Nothing differs by more than it may."""
+        return not self.tag_differences and not self.outside and self.tokens > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures as a JSON object."""
+        return asdict(self)
+
+    def compare(self, found: Scores, oracle: NDArray[np.float32], lengths: NDArray[np.int32]) -> None:
+        """Adds one batch: what the file gives against (batch, sequence, tags) of the oracle."""
+        valid = np.arange(found.tag_ids.shape[1]) < lengths[:, None]
+        self.batches += 1
+        self.tokens += int(valid.sum())
+        self.max_difference = max(self.max_difference, self._differences(found.log_probs[valid], oracle[valid]))
+        self.outside += int((found.tag_ids[~valid] != -1).sum())
+        self._tags(found.tag_ids[valid], oracle[valid])
+
+    def compare_alone(self, found: Scores, alone: Scores, row: int) -> None:
+        """Adds one row of a batch against the same row by itself."""
+        length = alone.tag_ids.shape[1]
+        difference = self._differences(found.log_probs[row, :length], alone.log_probs[0])
+        self.max_batch_difference = max(self.max_batch_difference, difference)
+        self._tags(found.tag_ids[row, :length], alone.log_probs[0])
+
+    def _differences(self, found: NDArray[np.float32], oracle: NDArray[np.float32]) -> float:
+        difference = np.abs(found.astype(np.float64) - oracle)
+        # Not-a-number compares false: it counts as outside.
+        self.outside += int((~(difference <= TOLERANCE + TOLERANCE * np.abs(oracle))).sum())
+        return float(difference.max(initial=0.0))
+
+    def _tags(self, found: NDArray[np.int32], oracle: NDArray[np.float32]) -> None:
+        best = oracle.argmax(-1)
+        for i in np.flatnonzero(found != best):
+            chosen = oracle[i, found[i]] if 0 <= found[i] < oracle.shape[1] else -np.inf
+            if oracle[i, best[i]] - chosen <= TOLERANCE + TOLERANCE * abs(chosen):
+                self.ties += 1
+            else:
+                self.tag_differences += 1
+
+
+def prove(session: TaggerSession, model: LSTMTagger) -> Proof:
+    """Runs every batch size and length, ragged, through ``session`` and through PyTorch.
+
+    Returns:
+        The figures; `Proof.holds` says whether they pass.
+    """
+    random = np.random.default_rng(_SEED)
+    proof = Proof()
+    for batch in BATCHES:
+        for length in LENGTHS:
+            inputs = _draw(session, random, batch, length)
+            found = session.run(inputs)
+            rows = [_row(inputs, i) for i in range(batch)]
+            proof.compare(found, _oracle(model, rows, found.log_probs.shape), inputs["lengths"])
+            for i, row in enumerate(rows):
+                proof.compare_alone(found, session.run(row), i)
+    return proof
+
+
+def check(proof: Proof, name: str) -> None:
+    """Raises unless the proof holds.
+
+    Raises:
+        ParityError: it does not; the text gives the figures.
+    """
+    if not proof.holds:
+        raise ParityError(
+            f"{name}: not the same as PyTorch: {proof.outside} log-probabilities outside {proof.tolerance:g} (largest "
+            f"difference {proof.max_difference:.3g}, batched against alone {proof.max_batch_difference:.3g}), "
+            f"{proof.tag_differences} of {proof.tokens} tags differ; no file was written; export again from the checkpoint"
+        )
+
+
+def torch_log_probs(model: LSTMTagger, inputs: Inputs) -> NDArray[np.float32]:
+    """(batch, sequence, tags) log-probabilities of the PyTorch module."""
+    return model.log_probs(*model_inputs(inputs)).numpy()
+
+
+def _draw(session: TaggerSession, random: np.random.Generator, batch: int, length: int) -> Inputs:
+    """A ragged batch whose longest row has ``length`` tokens; ids at padding are random too."""
+    lengths = random.integers(1, length + 1, batch).astype(np.int32)
+    lengths[random.integers(batch)] = length
+    shapes = {"word_ids": (batch, length)}
+    if session.metadata.features:
+        shapes["subword_ids"] = (batch, length, len(session.metadata.features.templates))
+    rows = {spec["kind"]: spec["rows"] for spec in session.metadata.inputs() if "rows" in spec}
+    inputs = {kind: random.integers(0, rows[kind], shape, dtype=np.int32) for kind, shape in shapes.items()}
+    return inputs | {"lengths": lengths}
+
+
+def _row(inputs: Inputs, i: int) -> Inputs:
+    length = int(inputs["lengths"][i])
+    return {
+        name: value[i : i + 1] if name == "lengths" else np.ascontiguousarray(value[i : i + 1, :length])
+        for name, value in inputs.items()
+    }
+
+
+def _oracle(model: LSTMTagger, rows: list[Inputs], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """PyTorch's answer to each row alone, laid out as the batch."""
+    answer = np.zeros(shape, np.float32)
+    for i, row in enumerate(rows):
+        answer[i, : row["lengths"][0]] = torch_log_probs(model, row)[0]
+    return answer

@@ -1,0 +1,89 @@
+"""Predicted against gold tags: accuracy, each tag's precision, recall and F1, entity F1."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .entities import entities, is_iob2
+
+
+class Scorer:
+    """Counts sentence by sentence, so that a corpus of any size takes constant memory.
+
+    Args:
+        tags: the model's tags; entity scores are given where they are IOB2.
+    """
+
+    def __init__(self, tags: Iterable[str]) -> None:
+        self._iob2 = is_iob2(tags)
+        self._pairs: Counter[tuple[str, str]] = Counter()  # (gold, predicted)
+        self._unknown = Counter[bool]()  # of words not in the vocabulary: tagged right?
+        self._gold: Counter[str] = Counter()  # entities by type
+        self._found: Counter[str] = Counter()
+        self._right: Counter[str] = Counter()
+        self._sentences = 0
+
+    def add(self, gold: Sequence[str], predicted: Sequence[str], unknown: Sequence[bool] | None = None) -> None:
+        """Counts one sentence.
+
+        Args:
+            gold: the right tags.
+            predicted: as many predicted ones.
+            unknown: whether each word is missing from the vocabulary.
+
+        Raises:
+            ValueError: they differ in number.
+        """
+        if len(gold) != len(predicted):
+            raise ValueError(f"{len(gold)} gold tags but {len(predicted)} predicted ones")
+        self._sentences += 1
+        self._pairs.update(zip(gold, predicted, strict=True))
+        if unknown is not None:
+            self._unknown.update(g == p for g, p, new in zip(gold, predicted, unknown, strict=True) if new)
+        if self._iob2:
+            right, found = set(entities(gold)), set(entities(predicted))
+            self._gold.update(entity.type for entity in right)
+            self._found.update(entity.type for entity in found)
+            self._right.update(entity.type for entity in right & found)
+
+    def report(self) -> dict[str, Any]:
+        """All figures as a JSON object; rates are fractions from 0 to 1, None where there is nothing to count."""
+        tokens = self._pairs.total()
+        right = sum(n for (gold, predicted), n in self._pairs.items() if gold == predicted)
+        gold, found = Counter[str](), Counter[str]()
+        for (g, p), n in self._pairs.items():
+            gold[g] += n
+            found[p] += n
+        report: dict[str, Any] = {
+            "sentences": self._sentences,
+            "tokens": tokens,
+            "accuracy": right / tokens if tokens else None,
+            "unknown_words": {
+                "tokens": self._unknown.total(),
+                "accuracy": self._unknown[True] / self._unknown.total() if self._unknown else None,
+            },
+            "tags": {
+                tag: _rates(self._pairs[tag, tag], found[tag], gold[tag]) for tag in sorted(gold.keys() | found.keys())
+            },
+        }
+        if self._iob2:
+            kinds = sorted(self._gold.keys() | self._found.keys())
+            report["entities"] = _rates(self._right.total(), self._found.total(), self._gold.total()) | {
+                "types": {kind: _rates(self._right[kind], self._found[kind], self._gold[kind]) for kind in kinds}
+            }
+        return report
+
+
+def headline(report: dict[str, Any]) -> float:
+    """The figure by which models are chosen: entity F1 where there are entities, else accuracy."""
+    return report["entities"]["f1"] if "entities" in report else report["accuracy"] or 0.0
+
+
+def _rates(right: int, found: int, gold: int) -> dict[str, Any]:
+    """Precision, recall and their harmonic mean; 0 where a division has no answer, as scikit-learn."""
+    return {
+        "precision": right / found if found else 0.0,
+        "recall": right / gold if gold else 0.0,
+        "f1": 2 * right / (found + gold) if found + gold else 0.0,
+        "support": gold,
+    }

@@ -1,0 +1,23 @@
+"""Training of LSTM taggers in PyTorch: needs the extra ``[export]``.
+
+Call `require` first where a missing package should be one clear line.
+"""
+
+from importlib import import_module
+
+from ..errors import MissingDependencyError
+
+
+def require(*packages: str) -> None:
+    """Makes sure that ``packages`` can be imported.
+
+    Raises:
+        MissingDependencyError: one is not installed; the text says what to install.
+    """
+    for package in packages:
+        try:
+            import_module(package)
+        except ImportError as e:
+            raise MissingDependencyError(
+                f"{package} is not installed ({e}), training and export need it; run `pip install 'lstm-deploy[export]'`"
+            ) from e

@@ -1,0 +1,94 @@
+"""Gold sentences for training: read, counted, hashed for the provenance record."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, UnknownTagError
+from ..formats import Sentence, read_gold
+from ..metadata import Column
+from ..vocabulary import Case, Vocabulary
+from . import tutorial
+
+
+@dataclass
+class Corpus:
+    """Gold sentences and where they came from.
+
+    Attributes:
+        sources: name, sha256, sentences and tokens of each file.
+    """
+
+    sentences: list[Sentence]
+    sources: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens there are."""
+        return sum(len(sentence.tokens) for sentence in self.sentences)
+
+
+def read_corpus(paths: Sequence[str | Path], column: Column | None) -> Corpus:
+    """All sentences of the files.
+
+    Raises:
+        InputError: malformed or empty.
+    """
+    corpus = Corpus([])
+    for path in paths:
+        sentences = list(read_gold(path, column))
+        if not sentences:
+            raise InputError(f"{path}: no sentences; expected at least one tagged sentence")
+        source = {
+            "name": Path(path).name,
+            "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest(),
+            "sentences": len(sentences),
+            "tokens": sum(len(s.tokens) for s in sentences),
+        }
+        corpus.sentences += sentences
+        corpus.sources.append(source)
+    return corpus
+
+
+def tutorial_corpus() -> Corpus:
+    """The tutorial's two sentences."""
+    sentences = [Sentence(list(tokens), list(tags)) for tokens, tags in tutorial.SENTENCES]
+    size = sum(len(s.tokens) for s in sentences)
+    return Corpus(sentences, [{"name": "tutorial", "sentences": len(sentences), "tokens": size}])
+
+
+def tag_set(sentences: Iterable[Sentence]) -> tuple[str, ...]:
+    """The tags that occur, sorted."""
+    return tuple(sorted({tag for sentence in sentences for tag in sentence.tags}))
+
+
+def check_tags(path: str | Path, sentences: Iterable[Sentence], tags: Sequence[str]) -> None:
+    """Every gold tag is one of ``tags``.
+
+    Raises:
+        UnknownTagError: one is not; the text names its line.
+    """
+    known = set(tags)
+    for sentence in sentences:
+        for tag, line in zip(sentence.tags, sentence.lines, strict=True):
+            if tag not in known:
+                raise unknown_tag(path, line, tag, tags)
+
+
+def unknown_tag(path: str | Path, line: int, tag: str, tags: Sequence[str]) -> UnknownTagError:
+    """The error for a gold tag that training did not have."""
+    return UnknownTagError(
+        f"{path}:{line}: the tag {tag!r:.40} is not in the training data; expected one of {', '.join(tags[:20])}"
+        f"{', ...' * (len(tags) > 20)}; mend the file, or count such words as wrong with --unseen-tags wrong"
+    )
+
+
+def vocabulary_of(sentences: Iterable[Sentence], case: Case) -> tuple[Vocabulary, set[int]]:
+    """The words that occur, most frequent first, and the ids of those that occur once."""
+    keyed = Vocabulary([None], unknown_id=0, padding_id=0, case=case).key
+    counts = Counter(keyed(token) for sentence in sentences for token in sentence.tokens)
+    vocabulary = Vocabulary.from_words((word for word, _ in counts.most_common()), case=case)
+    return vocabulary, {vocabulary.id(word) for word, count in counts.items() if count == 1}

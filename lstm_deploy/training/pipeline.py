@@ -1,0 +1,138 @@
+"""A whole training run: data in, checkpoint folder out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import CheckpointError, OutputError
+from ..formats import Sentence, format_of
+from ..tokenizer import Tokenizer
+from .checkpoint import CURVE, DESCRIPTION, RESUME, WEIGHTS, Checkpoint, load_description, versions
+from .config import Recipe
+from .corpus import Corpus, check_tags, read_corpus, tag_set, tutorial_corpus, vocabulary_of
+from .curve import draw_curve
+from .tokenization import learn_tokenizer
+from .trainer import Trainer
+
+UnseenTags = Literal["error", "wrong"]
+_SAMPLES = 3
+_SAMPLE_TOKENS = range(3, 26)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Files to train on, to choose by and to report on; no training file means the tutorial's corpus."""
+
+    train: Sequence[Path] = ()
+    dev: Path | None = None
+    test: Path | None = None
+
+
+def train_tagger(
+    recipe: Recipe,
+    data: Data,
+    output: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    unseen_tags: UnseenTags = "error",
+    report: Callable[[str], None] = lambda line: None,
+) -> Checkpoint:
+    """Trains by ``recipe`` and leaves a finished checkpoint in ``output``.
+
+    A folder that holds a finished checkpoint keeps it, whole, until the new one is finished.
+
+    Args:
+        resume: go on where a run with the same recipe and data was stopped.
+        overwrite: replace another run's checkpoint.
+        unseen_tags: what a dev or test tag that training lacks is.
+        report: is given lines on what happens.
+
+    Raises:
+        InputError: malformed or empty data.
+        CheckpointError: ``output`` holds another or an unfinished run.
+        OutputError: ``output`` cannot be written.
+    """
+    if data.train:
+        recipe = replace(
+            recipe, column="tag" if format_of(data.train[0]) != "conllu" and recipe.column == "upos" else recipe.column
+        )
+    train = read_corpus(data.train, recipe.column) if data.train else tutorial_corpus()
+    tags = tag_set(train.sentences)
+    held_out = {
+        name: _read_held_out(path, recipe, tags, unseen_tags)
+        for name, path in (("dev", data.dev), ("test", data.test))
+        if path is not None
+    }
+    sources = {"train": train.sources} | {name: corpus.sources for name, corpus in held_out.items()}
+    identity = {"recipe": recipe.to_json(), "data": sources}
+    _prepare(output, identity, resume=resume, overwrite=overwrite, report=report)
+    vocabulary, singletons = vocabulary_of(train.sentences, recipe.model.case)
+    checkpoint = Checkpoint(
+        recipe,
+        vocabulary,
+        tags,
+        learn_tokenizer(train.sentences) if data.train else Tokenizer("whitespace"),
+        samples=_samples(held_out.get("dev", train).sentences),
+    )
+    report(f"{train.tokens} tokens in {len(train.sentences)} sentences, {len(vocabulary)} words, {len(tags)} tags")
+    trainer = Trainer(checkpoint, output, singletons=singletons, identity=identity)
+    progress = trainer.run(train.sentences, held_out["dev"].sentences if "dev" in held_out else (), report)
+    scored = held_out or {"train": train}
+    scores = {name: trainer.score(corpus.sentences) for name, corpus in scored.items()}
+    for name, figures in scores.items():
+        report(
+            f"{name}: " + ", ".join(f"{key} {100 * value:.2f} %" for key, value in figures.items() if key != "score")
+        )
+    checkpoint.provenance = {
+        "data": sources,
+        "licence": recipe.licence,
+        "scores": scores,
+        "epochs": progress.epoch,
+        "kept_epoch": progress.best_epoch,
+        "versions": versions(),
+    }
+    checkpoint.save_description(output)
+    draw_curve(progress.history, output / CURVE)
+    (output / RESUME).unlink(missing_ok=True)
+    return checkpoint
+
+
+def _read_held_out(path: Path, recipe: Recipe, tags: tuple[str, ...], unseen_tags: UnseenTags) -> Corpus:
+    corpus = read_corpus([path], recipe.column)
+    if unseen_tags == "error":
+        check_tags(path, corpus.sentences, tags)
+    return corpus
+
+
+def _prepare(
+    output: Path, identity: dict[str, Any], *, resume: bool, overwrite: bool, report: Callable[[str], None]
+) -> None:
+    """Makes the folder, or refuses to touch another run's."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise OutputError(f"{output}: cannot make the checkpoint folder ({e.strerror}); pass another --output") from e
+    if overwrite:
+        (output / RESUME).unlink(missing_ok=True)
+    elif resume:
+        if not (output / RESUME).exists():
+            report(f"{output}: nothing to resume, starting from the beginning")
+    elif (output / RESUME).exists():
+        raise CheckpointError(
+            f"{output}: holds an unfinished run; go on with --resume, or start again with --overwrite"
+        )
+    elif (output / WEIGHTS).exists() and (output / DESCRIPTION).exists():
+        old = load_description(output)
+        if {"recipe": old.recipe.to_json(), "data": old.provenance.get("data")} != identity:
+            raise CheckpointError(
+                f"{output}: holds a checkpoint of another run; pass another --output, or replace it with --overwrite"
+            )
+
+
+def _samples(sentences: Sequence[Sentence]) -> list[dict[str, Any]]:
+    """A few short sentences, for the golden cases of the exported file."""
+    short = (sentence for sentence in sentences if len(sentence.tokens) in _SAMPLE_TOKENS)
+    return [{"tokens": sentence.tokens, "text": sentence.text} for sentence in islice(short, _SAMPLES)]

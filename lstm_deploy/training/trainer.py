@@ -1,0 +1,275 @@
+"""Trains a tagger: the same seed gives the same weights, and a killed run goes on to the same weights."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..batching import plan_batches
+from ..encoding import Encoder, Inputs
+from ..errors import CheckpointError
+from ..formats import Sentence, atomic_output
+from ..scoring import Scorer, headline
+from .checkpoint import LOG, RESUME, WEIGHTS, Checkpoint, load_tensors, save_tensors
+from .config import TrainingConfig
+from .model import LSTMTagger
+
+_BUCKET_BATCHES = 50  # batches whose sentences are sorted by length together
+_SAVE_SECONDS = 1.0  # epochs shorter than this share one save
+_EVALUATION_TOKENS = 8192
+
+
+@dataclass
+class Progress:
+    """Where a run stands after a whole number of epochs.
+
+    Attributes:
+        history: one entry per epoch, as in the training log.
+        best: the weights to keep.
+        best_epoch: the epoch they are of.
+    """
+
+    epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_epoch: int = 0
+
+
+class Trainer:
+    """One training run into one folder.
+
+    Args:
+        checkpoint: what is trained.
+        folder: where weights, log and the state to resume from go.
+        singletons: ids of the words that occur once.
+        identity: what must be equal for a run to be resumed: recipe and data.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, folder: Path, *, singletons: set[int], identity: dict[str, Any]) -> None:
+        self.checkpoint = checkpoint
+        self.config: TrainingConfig = checkpoint.recipe.training
+        self.folder = folder
+        self.identity = identity
+        self.encoder = checkpoint.encoder()
+        self._tag_ids = {tag: i for i, tag in enumerate(checkpoint.tags)}
+        self._rare = np.zeros(len(checkpoint.vocabulary), bool)
+        self._rare[list(singletons)] = True
+        torch.manual_seed(self.config.seed)
+        self.model = checkpoint.new_model()
+
+    def run(self, train: Sequence[Sentence], dev: Sequence[Sentence], report: Callable[[str], None]) -> Progress:
+        """Trains to the end, or until the dev score stops rising; the best weights stay in the folder.
+
+        Args:
+            train: at least one sentence.
+            dev: may be empty: then the last weights are kept.
+            report: is given one line per epoch, where epochs are few.
+        """
+        steps = math.ceil(len(train) / self.config.batch_size)
+        optimizer, scheduler = self._optimizer(steps)
+        progress = self._restore(optimizer, scheduler)
+        tokens = sum(len(sentence.tokens) for sentence in train)
+        saved = time.monotonic()
+        with tqdm(
+            total=self.config.epochs * tokens,
+            initial=progress.epoch * tokens,
+            unit="tok",
+            unit_scale=True,
+            disable=None,
+            dynamic_ncols=True,
+        ) as bar:
+            while progress.epoch < self.config.epochs and not self._stalled(progress):
+                entry = self._epoch(progress.epoch + 1, train, optimizer, scheduler, bar)
+                if dev:
+                    entry["dev"] = self.score(dev)
+                self._keep_best(progress, entry)
+                bar.set_postfix_str(_postfix(entry), refresh=False)
+                if self.config.epochs <= 50 and bar.disable:
+                    report(f"epoch {entry['epoch']}: {_postfix(entry)}, {entry['tokens_per_second']:.0f} tokens/s")
+                if time.monotonic() - saved >= _SAVE_SECONDS:
+                    self._save(progress, optimizer, scheduler)
+                    saved = time.monotonic()
+        self._write_log(progress)
+        save_tensors(self.folder / WEIGHTS, progress.best)
+        self.model.load_state_dict(progress.best)
+        self.model.eval()
+        return progress
+
+    def score(self, sentences: Sequence[Sentence]) -> dict[str, Any]:
+        """Accuracy and, for IOB2 tags, entity F1 of the present weights; ``score`` is the one models are chosen by."""
+        report = evaluate(self.model, self.encoder, self.checkpoint.tags, sentences)
+        scores = {"accuracy": report["accuracy"], "score": headline(report)}
+        return scores | ({"entity_f1": report["entities"]["f1"]} if "entities" in report else {})
+
+    def _epoch(
+        self,
+        epoch: int,
+        train: Sequence[Sentence],
+        optimizer: torch.optim.Optimizer,
+        scheduler: torch.optim.lr_scheduler.LRScheduler | None,
+        bar: "tqdm[Any]",
+    ) -> dict[str, Any]:
+        # Seeded by epoch, so that a resumed run draws what an uninterrupted one would have drawn.
+        random = np.random.default_rng([self.config.seed, epoch])
+        torch.manual_seed(int(random.integers(2**62)))
+        self.model.train()
+        start = time.perf_counter()
+        total, seen = 0.0, 0
+        for batch in self._batches(train, random):
+            loss = self._loss([train[i] for i in batch], random)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient_norm)
+            optimizer.step()
+            if scheduler:
+                scheduler.step()
+            tokens = sum(len(train[i].tokens) for i in batch)
+            total += loss.item() * tokens
+            seen += tokens
+            bar.set_description(f"epoch {epoch}/{self.config.epochs} loss {total / seen:.4f}", refresh=False)
+            bar.update(tokens)
+        seconds = time.perf_counter() - start
+        return {"epoch": epoch, "loss": total / seen, "seconds": round(seconds, 3), "tokens_per_second": seen / seconds}
+
+    def _batches(self, train: Sequence[Sentence], random: np.random.Generator) -> Iterator[list[int]]:
+        """Shuffled batches, each of sentences of like length."""
+        size = self.config.batch_size
+        order = random.permutation(len(train))
+        batches: list[list[int]] = []
+        for start in range(0, len(order), size * _BUCKET_BATCHES):
+            bucket = sorted(order[start : start + size * _BUCKET_BATCHES].tolist(), key=lambda i: len(train[i].tokens))
+            batches += [bucket[at : at + size] for at in range(0, len(bucket), size)]
+        return (batches[i] for i in random.permutation(len(batches)))
+
+    def _loss(self, sentences: list[Sentence], random: np.random.Generator) -> Tensor:
+        inputs = self.encoder.encode([sentence.tokens for sentence in sentences])
+        word_ids = inputs["word_ids"]
+        if self.config.unknown_rate:
+            hidden = self._rare[word_ids] & (random.random(word_ids.shape) < self.config.unknown_rate)
+            word_ids[hidden] = self.checkpoint.vocabulary.unknown_id
+        logits = self.model(*model_inputs(inputs))  # (batch, sequence, tags)
+        valid = torch.from_numpy(np.arange(word_ids.shape[1]) < inputs["lengths"][:, None])
+        gold = torch.tensor([self._tag_ids[tag] for sentence in sentences for tag in sentence.tags])  # (tokens,)
+        return nn.functional.cross_entropy(logits[valid], gold, label_smoothing=self.config.label_smoothing)
+
+    def _optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]:
+        parameters, rate = self.model.parameters(), self.config.learning_rate
+        if self.config.optimizer == "sgd":
+            return torch.optim.SGD(parameters, rate, weight_decay=self.config.weight_decay), None
+        optimizer = torch.optim.AdamW(parameters, rate, weight_decay=self.config.weight_decay, fused=True)
+        # Smith and Topin 2018, "Super-Convergence".
+        return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, rate, total_steps=max(self.config.epochs * steps, 1)
+        )
+
+    def _keep_best(self, progress: Progress, entry: dict[str, Any]) -> None:
+        scores = [(past.get("dev") or {}).get("score", -math.inf) for past in progress.history]
+        progress.history.append(entry)
+        progress.epoch = entry["epoch"]
+        if "dev" not in entry or entry["dev"]["score"] > max(scores, default=-math.inf):
+            progress.best = {name: value.clone() for name, value in self.model.state_dict().items()}
+            progress.best_epoch = entry["epoch"]
+
+    def _stalled(self, progress: Progress) -> bool:
+        patience = self.config.patience
+        return bool(patience) and progress.epoch - progress.best_epoch >= patience
+
+    def _save(
+        self,
+        progress: Progress,
+        optimizer: torch.optim.Optimizer,
+        scheduler: torch.optim.lr_scheduler.LRScheduler | None,
+    ) -> None:
+        state = optimizer.state_dict()
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in progress.best.items()}
+        for i, values in state["state"].items():
+            tensors |= {f"optimizer.{i}.{name}": value for name, value in values.items() if value is not None}
+        about = {
+            "identity": self.identity,
+            "epoch": progress.epoch,
+            "best_epoch": progress.best_epoch,
+            "history": progress.history,
+            "groups": state["param_groups"],
+            "scheduler": scheduler.state_dict() if scheduler else None,
+        }
+        save_tensors(self.folder / RESUME, tensors, about)
+        self._write_log(progress)
+
+    def _restore(
+        self, optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LRScheduler | None
+    ) -> Progress:
+        path = self.folder / RESUME
+        if not path.exists():
+            return Progress()
+        tensors, about = load_tensors(path)
+        if about["identity"] != self.identity:
+            raise CheckpointError(
+                f"{self.folder}: {_difference(about['identity'], self.identity)}; resume with the same settings, or start again with --overwrite"
+            )
+        self.model.load_state_dict(_under(tensors, "model."))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _under(tensors, "optimizer.").items():
+            index, key = name.split(".", 1)
+            state.setdefault(int(index), {})[key] = value
+        groups = [group | ({"betas": tuple(group["betas"])} if "betas" in group else {}) for group in about["groups"]]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+        if scheduler:
+            scheduler.load_state_dict(about["scheduler"])
+        return Progress(about["epoch"], about["history"], _under(tensors, "best."), about["best_epoch"])
+
+    def _write_log(self, progress: Progress) -> None:
+        with atomic_output(self.folder / LOG) as stream:
+            for entry in progress.history:
+                stream.write(json.dumps(entry).encode() + b"\n")
+
+
+def evaluate(model: LSTMTagger, encoder: Encoder, tags: Sequence[str], sentences: Sequence[Sentence]) -> dict[str, Any]:
+    """`lstm_deploy.scoring` of the PyTorch model on gold sentences."""
+    scorer = Scorer(tags)
+    batches = plan_batches([len(sentence.tokens) for sentence in sentences], max_tokens=_EVALUATION_TOKENS)
+    for batch in batches:
+        chosen = [sentences[i] for i in batch]
+        found = model.log_probs(*model_inputs(encoder.encode([s.tokens for s in chosen]))).argmax(-1).tolist()
+        for sentence, ids in zip(chosen, found, strict=True):
+            unknown = [token not in encoder.vocabulary for token in sentence.tokens]
+            scorer.add(sentence.tags, [tags[i] for i in ids[: len(sentence.tokens)]], unknown)
+    return scorer.report()
+
+
+def model_inputs(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The encoder's arrays as the arguments of `LSTMTagger.forward`."""
+    subword_ids = inputs.get("subword_ids")
+    return (
+        torch.from_numpy(inputs["word_ids"]),
+        torch.from_numpy(inputs["lengths"]).long(),
+        None if subword_ids is None else torch.from_numpy(subword_ids),
+    )
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    for key in old:
+        if old[key] != new.get(key):
+            return f"the unfinished run there has {key} {json.dumps(old[key]):.300}, this one {json.dumps(new.get(key)):.300}"
+    return "the unfinished run there is another one"
+
+
+def _postfix(entry: dict[str, Any]) -> str:
+    figures = [f"loss {entry['loss']:.4f}"]
+    if "dev" in entry:
+        figures.append(f"dev accuracy {100 * entry['dev']['accuracy']:.2f} %")
+        if "entity_f1" in entry["dev"]:
+            figures.append(f"dev entity F1 {100 * entry['dev']['entity_f1']:.2f}")
+    return ", ".join(figures)
