@@ -10,7 +10,7 @@ from .features import SubwordFeatures
 from .vocabulary import Vocabulary
 
 Inputs = dict[str, NDArray[np.int32]]
-"""Input kind -> array: ``word_ids`` (batch, sequence), ``subword_ids`` (batch, sequence, feature), ``lengths`` (batch)."""
+"""Kind -> array: ``word_ids`` (batch, sequence), ``subword_ids`` (batch, sequence, feature), ``lengths`` (batch,)."""
 
 _MAX_CACHED_TYPES = 2**16
 _PADDING_ROW = 0

@@ -102,18 +102,12 @@ class ModelMetadata:
 
     def to_properties(self) -> dict[str, str]:
         """The string map that goes into the ONNX file."""
-        tokenizer = {
-            "kind": self.tokenizer.kind,
-            "keep": sorted(self.tokenizer.keep),
-            "suffixes": list(self.tokenizer.suffixes),
-            "split": self.tokenizer.split,
-        }
         values = {
             "inputs": self.inputs(),
             "outputs": self.outputs(),
             "words": self.vocabulary.words,
             "tags": self.tags,
-            "tokenizer": tokenizer,
+            "tokenizer": self.tokenizer.to_json(),
             "training": dict(self.training),
             "versions": dict(self.versions),
             "golden": [vars(case) for case in self.golden],
@@ -216,7 +210,7 @@ class _Reader:
     def _tokenizer(self) -> Tokenizer:
         spec = self._json("tokenizer", dict)
         try:
-            return Tokenizer(spec["kind"], frozenset(spec["keep"]), tuple(spec["suffixes"]), spec["split"])
+            return Tokenizer.from_json(spec)
         except (KeyError, TypeError, ValueError) as e:
             raise self._error("tokenizer", f"is not usable: {_reason(e)}") from e
 

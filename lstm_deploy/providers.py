@@ -56,7 +56,7 @@ def import_onnxruntime() -> ModuleType:
     if not hasattr(onnxruntime, "InferenceSession"):  # what uninstalling one of two distributions leaves behind
         raise MissingDependencyError(
             "onnxruntime is half-removed (its folder is there, its contents are not); run "
-            "`pip uninstall -y onnxruntime onnxruntime-gpu`, then `pip install 'lstm-deploy[cpu]'` or 'lstm-deploy[gpu]'"
+            "`pip uninstall -y onnxruntime onnxruntime-gpu`, then `pip install 'lstm-deploy[cpu]'` or '...[gpu]'"
         )
     return onnxruntime
 

@@ -87,3 +87,27 @@ def _rates(right: int, found: int, gold: int) -> dict[str, Any]:
         "f1": 2 * right / (found + gold) if found + gold else 0.0,
         "support": gold,
     }
+
+
+def describe(report: dict[str, Any]) -> str:
+    """`Scorer.report` for people, several lines."""
+    unknown = report["unknown_words"]
+    lines = [
+        f"accuracy       {_percent(report['accuracy'])} of {report['tokens']:,} words ({report['sentences']:,} sentences)",
+        f"unknown words  {_percent(unknown['accuracy'])} of {unknown['tokens']:,}",
+    ]
+    if "entities" in report:
+        lines.append(_row("entities", report["entities"], len("unknown words")))
+        lines += [_row(kind, rates, len("unknown words")) for kind, rates in report["entities"]["types"].items()]
+    width = max((len(tag) for tag in report["tags"]), default=0)
+    lines += ["", *(_row(tag, rates, width) for tag, rates in report["tags"].items())]
+    return "\n".join(lines)
+
+
+def _row(name: str, rates: dict[str, Any], width: int) -> str:
+    figures = "  ".join(f"{key} {100 * rates[key]:6.2f}" for key in ("precision", "recall", "f1"))
+    return f"{name:<{width}}  {figures}  of {rates['support']:,}"
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100 * rate:.2f} %"

@@ -10,7 +10,8 @@ It does not know words, tags or models; offsets count code points.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 from .unicode14 import classes, lower
 
@@ -51,6 +52,19 @@ class Tokenizer:
         join = rf"(?:[{joiners}](?=[a0])|(?<=0)[.,:](?=0))" if joiners else r"(?:(?<=0)[.,:](?=0))"
         pattern = rf"[a0](?:[a0mj]|{join})*|{_RUN.pattern}"
         object.__setattr__(self, "_inner", re.compile(pattern))
+
+    def to_json(self) -> dict[str, Any]:
+        """The spec as a JSON object."""
+        return {"kind": self.kind, "keep": sorted(self.keep), "suffixes": list(self.suffixes), "split": self.split}
+
+    @classmethod
+    def from_json(cls, spec: dict[str, Any]) -> "Tokenizer":
+        """The tokenizer that `to_json` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not one.
+        """
+        return cls(spec["kind"], frozenset(spec["keep"]), tuple(spec["suffixes"]), spec["split"])
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Start and end of each token in ``text``: ascending, not overlapping, never empty, no space left out."""
@@ -101,7 +115,7 @@ class Tokenizer:
                 break
             cuts.append(cuts[-1] - size)
         bounds = [start, *reversed(cuts)]
-        yield from zip(bounds, bounds[1:], strict=False)
+        yield from pairwise(bounds)
 
 
 def _letters(text: str) -> str:

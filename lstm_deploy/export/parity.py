@@ -5,21 +5,27 @@ over the whole word and subword tables, not from text, so that every row can be 
 """
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..batching import plan_batches
 from ..encoding import Inputs
-from ..errors import ParityError
+from ..errors import CheckpointError, InputError, ParityError
+from ..formats import LineReader, format_of, read_sentences
 from ..golden import TOLERANCE
+from ..predictor import Predictor
 from ..session import Scores, TaggerSession
+from ..training.checkpoint import load_checkpoint
 from ..training.model import LSTMTagger
 from ..training.trainer import model_inputs
 
 BATCHES = (1, 2, 7)
 LENGTHS = (1, 2, 13, 200)
 _SEED = 20_240_601
+_CORPUS_BATCH_TOKENS = 4096
 
 
 @dataclass
@@ -53,6 +59,13 @@ class Proof:
     def to_json(self) -> dict[str, Any]:
         """The figures as a JSON object."""
         return asdict(self)
+
+    def summary(self) -> str:
+        """The figures in one line."""
+        return (
+            f"{self.tokens:,} tokens in {self.batches:,} batches: largest difference {self.max_difference:.2g}, "
+            f"{self.outside} outside {self.tolerance:g}, {self.tag_differences} tags differ, {self.ties} ties"
+        )
 
     def compare(self, found: Scores, oracle: NDArray[np.float32], lengths: NDArray[np.int32]) -> None:
         """Adds one batch: what the file gives against (batch, sequence, tags) of the oracle."""
@@ -105,6 +118,46 @@ def prove(session: TaggerSession, model: LSTMTagger) -> Proof:
     return proof
 
 
+def verify_checkpoint(predictor: Predictor, folder: Path, source: Path | None = None) -> dict[str, Proof]:
+    """The proof of a finished file once more, against the checkpoint it was made from.
+
+    Args:
+        source: a corpus or text whose every sentence is compared too: batched as the predictor
+            batches it, against PyTorch on the sentence alone.
+
+    Raises:
+        CheckpointError: ``folder`` is no checkpoint, or of another tagger.
+        InputError: ``source`` is malformed or empty.
+    """
+    checkpoint, model = load_checkpoint(folder)
+    theirs = (checkpoint.tags, checkpoint.vocabulary.words, checkpoint.features)
+    if theirs != (predictor.metadata.tags, predictor.metadata.vocabulary.words, predictor.metadata.features):
+        raise CheckpointError(f"{folder}: another tagger than {predictor.path} (tags, words or features differ)")
+    proofs = {"proof": prove(predictor.session, model)}
+    if source:
+        proofs["corpus"] = prove_on(predictor, model, source)
+    return proofs
+
+
+def prove_on(predictor: Predictor, model: LSTMTagger, source: Path) -> Proof:
+    """Compares every sentence of a file: in ragged batches through the file, alone through PyTorch.
+
+    Raises:
+        InputError: malformed, or no sentence in it.
+    """
+    lines = LineReader(source)
+    proof = Proof()
+    sentences = [s.tokens for s in read_sentences(lines, format_of(source), predictor.metadata.tokenizer) if s.tokens]
+    if not sentences:
+        raise InputError(f"{source}: no sentences; expected at least one")
+    for batch in plan_batches([len(tokens) for tokens in sentences], max_tokens=_CORPUS_BATCH_TOKENS):
+        inputs = predictor.encoder.encode([sentences[i] for i in batch])
+        found = predictor.session.run(inputs)
+        rows = [_row(inputs, i) for i in range(len(batch))]
+        proof.compare(found, _oracle(model, rows, found.log_probs.shape), inputs["lengths"])
+    return proof
+
+
 def check(proof: Proof, name: str) -> None:
     """Raises unless the proof holds.
 
@@ -113,9 +166,8 @@ def check(proof: Proof, name: str) -> None:
     """
     if not proof.holds:
         raise ParityError(
-            f"{name}: not the same as PyTorch: {proof.outside} log-probabilities outside {proof.tolerance:g} (largest "
-            f"difference {proof.max_difference:.3g}, batched against alone {proof.max_batch_difference:.3g}), "
-            f"{proof.tag_differences} of {proof.tokens} tags differ; no file was written; export again from the checkpoint"
+            f"{name}: not the same as PyTorch ({proof.summary()}, batched against alone "
+            f"{proof.max_batch_difference:.2g}); no file was written; install other versions of torch or onnxruntime"
         )
 
 

@@ -5,7 +5,7 @@ that name the line, CoNLL-U written back byte for byte, and nothing to install b
 runtime. The tests hold the CoNLL-U reader against the `conllu` package on whole treebanks.
 """
 
-from .reading import FORMATS, Format, Sentence, format_of, read_gold, read_sentences
+from .reading import FORMATS, Format, Sentence, check_tags, default_column, format_of, read_gold, read_sentences
 from .streams import LineReader, atomic_output
 from .writing import OUTPUT_FORMATS, OutputFormat, writer_for
 
@@ -17,6 +17,8 @@ __all__ = [
     "OutputFormat",
     "Sentence",
     "atomic_output",
+    "check_tags",
+    "default_column",
     "format_of",
     "read_gold",
     "read_sentences",

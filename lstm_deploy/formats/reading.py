@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..errors import InputError
+from ..errors import InputError, UnknownTagError
 from ..metadata import Column
 from ..tokenizer import Tokenizer
 from .streams import COMPRESSIONS, LineReader
@@ -64,9 +64,21 @@ def format_of(path: str | Path) -> Format:
     found = _SUFFIXES.get(suffixes[-1] if suffixes else "")
     if found is None:
         raise InputError(
-            f"{path}: unknown kind of file; expected a name in {', '.join(_SUFFIXES)} (or one of these with .gz, .xz, .bz2)"
+            f"{path}: unknown kind of file; expected a name in {', '.join(_SUFFIXES)}, or compressed: .gz, .xz, .bz2"
         )
     return found
+
+
+def default_column(path: str | Path) -> Column:
+    """The column that holds the tags of such a file, where nothing else is said.
+
+    Raises:
+        InputError: the name says nothing, or it is plain text, which has no tags.
+    """
+    form = format_of(path)
+    if form == "text":
+        raise InputError(f"{path}: plain text has no tags; expected CoNLL-U, two columns or JSON lines with tags")
+    return "upos" if form == "conllu" else "tag"
 
 
 def read_sentences(lines: LineReader, form: Format, tokenizer: Tokenizer) -> Iterator[Sentence]:
@@ -95,10 +107,9 @@ def read_gold(path: str | Path, column: Column | None = None) -> Iterator[Senten
     Raises:
         InputError: malformed, a word without a tag, or a column that such a file does not have.
     """
+    default = default_column(path)
+    column = column or default
     form = format_of(path)
-    if form == "text":
-        raise InputError(f"{path}: plain text has no tags; expected CoNLL-U, two columns or JSON lines with tags")
-    column = column or ("upos" if form == "conllu" else "tag")
     if (form == "conllu") != (column in CONLLU_FIELD):
         names = "upos or xpos" if form == "conllu" else "tag"
         raise InputError(f"{path}: a {form} file has no column {column}; pass --column {names}")
@@ -110,6 +121,24 @@ def read_gold(path: str | Path, column: Column | None = None) -> Iterator[Senten
     else:
         sentences = _read_conllu(lines, column)
     return (sentence for sentence in sentences if sentence.tokens)
+
+
+def check_tags(path: str | Path, sentences: Iterable[Sentence], tags: Sequence[str]) -> Iterator[Sentence]:
+    """The same sentences, each checked to have only tags among ``tags``.
+
+    Raises:
+        UnknownTagError: one has another; the text names its line.
+    """
+    known = set(tags)
+    for sentence in sentences:
+        if not known.issuperset(sentence.tags):
+            line, tag = next(pair for pair in zip(sentence.lines, sentence.tags, strict=True) if pair[1] not in known)
+            raise UnknownTagError(
+                f"{path}:{line}: the tag {tag!r:.40} is not in the training data; expected one of "
+                f"{', '.join(tags[:20])}{', ...' * (len(tags) > 20)}; mend the file, or count such words as wrong "
+                "with --unseen-tags wrong"
+            )
+        yield sentence
 
 
 def _read_text(lines: LineReader, tokenizer: Tokenizer) -> Iterator[Sentence]:
@@ -211,7 +240,7 @@ def _add_word(sentence: Sentence, line: str, column: str | None, error: Callable
         tag = cells[CONLLU_FIELD[column]]
         if tag in ("", "_"):
             raise error(
-                f"the word {cells[1]!r:.40} has no {column.upper()}; expected a tag: pick another --column or mend the file"
+                f"the word {cells[1]!r:.40} has no {column.upper()}; expected a tag: pick another --column, or mend it"
             )
         sentence.tags.append(tag)
     sentence.tokens.append(cells[1])

@@ -53,7 +53,7 @@ class LineReader:
         stream = opener(raw) if opener else raw
         number = 0
         try:
-            for number, line in enumerate(stream, 1):  # noqa: B007 - named in errors
+            for number, line in enumerate(stream, 1):
                 yield number, line.decode("utf-8")
         except UnicodeDecodeError as e:
             raise InputError(

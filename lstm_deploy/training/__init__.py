@@ -19,5 +19,5 @@ def require(*packages: str) -> None:
             import_module(package)
         except ImportError as e:
             raise MissingDependencyError(
-                f"{package} is not installed ({e}), training and export need it; run `pip install 'lstm-deploy[export]'`"
+                f"{package} is not installed ({e}); for training and export run `pip install 'lstm-deploy[export]'`"
             ) from e

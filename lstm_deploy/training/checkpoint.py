@@ -71,12 +71,7 @@ class Checkpoint:
             "unknown_id": self.vocabulary.unknown_id,
             "padding_id": self.vocabulary.padding_id,
             "tags": self.tags,
-            "tokenizer": {
-                "kind": self.tokenizer.kind,
-                "keep": sorted(self.tokenizer.keep),
-                "suffixes": self.tokenizer.suffixes,
-                "split": self.tokenizer.split,
-            },
+            "tokenizer": self.tokenizer.to_json(),
             "provenance": self.provenance,
             "samples": self.samples,
         }
@@ -113,7 +108,6 @@ def load_description(folder: Path) -> Checkpoint:
     try:
         value = json.loads(path.read_bytes())
         recipe = Recipe.from_json(value["recipe"])
-        spec = value["tokenizer"]
         return Checkpoint(
             recipe,
             Vocabulary(
@@ -123,7 +117,7 @@ def load_description(folder: Path) -> Checkpoint:
                 case=recipe.model.case,
             ),
             tuple(value["tags"]),
-            Tokenizer(spec["kind"], frozenset(spec["keep"]), tuple(spec["suffixes"]), spec["split"]),
+            Tokenizer.from_json(value["tokenizer"]),
             value["provenance"],
             value["samples"],
         )

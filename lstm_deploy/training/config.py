@@ -71,6 +71,7 @@ class Recipe:
     """A whole training run.
 
     Attributes:
+        column: which column of the corpus the tags are.
         licence: the training data's licence, carried into the model file.
     """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, UnknownTagError
+from ..errors import InputError
 from ..formats import Sentence, read_gold
 from ..metadata import Column
 from ..vocabulary import Case, Vocabulary
@@ -63,27 +63,6 @@ def tutorial_corpus() -> Corpus:
 def tag_set(sentences: Iterable[Sentence]) -> tuple[str, ...]:
     """The tags that occur, sorted."""
     return tuple(sorted({tag for sentence in sentences for tag in sentence.tags}))
-
-
-def check_tags(path: str | Path, sentences: Iterable[Sentence], tags: Sequence[str]) -> None:
-    """Every gold tag is one of ``tags``.
-
-    Raises:
-        UnknownTagError: one is not; the text names its line.
-    """
-    known = set(tags)
-    for sentence in sentences:
-        for tag, line in zip(sentence.tags, sentence.lines, strict=True):
-            if tag not in known:
-                raise unknown_tag(path, line, tag, tags)
-
-
-def unknown_tag(path: str | Path, line: int, tag: str, tags: Sequence[str]) -> UnknownTagError:
-    """The error for a gold tag that training did not have."""
-    return UnknownTagError(
-        f"{path}:{line}: the tag {tag!r:.40} is not in the training data; expected one of {', '.join(tags[:20])}"
-        f"{', ...' * (len(tags) > 20)}; mend the file, or count such words as wrong with --unseen-tags wrong"
-    )
 
 
 def vocabulary_of(sentences: Iterable[Sentence], case: Case) -> tuple[Vocabulary, set[int]]:

@@ -1,17 +1,17 @@
 """A whole training run: data in, checkpoint folder out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import CheckpointError, OutputError
-from ..formats import Sentence, format_of
+from ..formats import Sentence, check_tags
 from ..tokenizer import Tokenizer
 from .checkpoint import CURVE, DESCRIPTION, RESUME, WEIGHTS, Checkpoint, load_description, versions
 from .config import Recipe
-from .corpus import Corpus, check_tags, read_corpus, tag_set, tutorial_corpus, vocabulary_of
+from .corpus import Corpus, read_corpus, tag_set, tutorial_corpus, vocabulary_of
 from .curve import draw_curve
 from .tokenization import learn_tokenizer
 from .trainer import Trainer
@@ -55,10 +55,6 @@ def train_tagger(
         CheckpointError: ``output`` holds another or an unfinished run.
         OutputError: ``output`` cannot be written.
     """
-    if data.train:
-        recipe = replace(
-            recipe, column="tag" if format_of(data.train[0]) != "conllu" and recipe.column == "upos" else recipe.column
-        )
     train = read_corpus(data.train, recipe.column) if data.train else tutorial_corpus()
     tags = tag_set(train.sentences)
     held_out = {
@@ -103,7 +99,7 @@ def train_tagger(
 def _read_held_out(path: Path, recipe: Recipe, tags: tuple[str, ...], unseen_tags: UnseenTags) -> Corpus:
     corpus = read_corpus([path], recipe.column)
     if unseen_tags == "error":
-        check_tags(path, corpus.sentences, tags)
+        corpus.sentences = list(check_tags(path, corpus.sentences, tags))
     return corpus
 
 

@@ -213,7 +213,8 @@ class Trainer:
         tensors, about = load_tensors(path)
         if about["identity"] != self.identity:
             raise CheckpointError(
-                f"{self.folder}: {_difference(about['identity'], self.identity)}; resume with the same settings, or start again with --overwrite"
+                f"{self.folder}: {_difference(about['identity'], self.identity)}; "
+                "resume with the same settings, or start again with --overwrite"
             )
         self.model.load_state_dict(_under(tensors, "model."))
         state: dict[int, dict[str, Tensor]] = {}
@@ -262,7 +263,7 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     for key in old:
         if old[key] != new.get(key):
-            return f"the unfinished run there has {key} {json.dumps(old[key]):.300}, this one {json.dumps(new.get(key)):.300}"
+            return f"the run there has {key} {json.dumps(old[key]):.300}, this one {json.dumps(new.get(key)):.300}"
     return "the unfinished run there is another one"
 
 

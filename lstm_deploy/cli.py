@@ -1,0 +1,353 @@
+"""The command line: parses, calls, and turns the package's errors into one line. Heavy imports stay inside commands."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import click
+
+from . import __version__
+from .errors import LstmDeployError, OutputError
+from .formats import (
+    FORMATS,
+    OUTPUT_FORMATS,
+    Format,
+    LineReader,
+    OutputFormat,
+    Sentence,
+    atomic_output,
+    default_column,
+    format_of,
+    read_sentences,
+    writer_for,
+)
+from .metadata import COLUMNS, Column
+from .providers import Provider
+
+DEFAULT_CHECKPOINT = Path("checkpoint")
+DEFAULT_MODEL = Path("exported/tagger.onnx")
+_PATH = click.Path(path_type=Path)
+_PROVIDERS = click.Choice(["cpu", "cuda", "auto"])
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class _Commands(click.Group):
+    """The commands in the order of use; known errors become one line and exit code 1, a closed pipe silence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # whoever read the output has had enough
+            _discard_standard_output()
+            ctx.exit(0)
+        except LstmDeployError as e:
+            raise click.ClickException(" ".join(str(e).split())) from e
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="lstm-deploy")
+def main() -> None:
+    """LSTM taggers out of PyTorch and into production.
+
+    \b
+    lstm-deploy train                    # a checkpoint: two sentences without data, or your corpus
+    lstm-deploy export                   # one ONNX file, proved equal to PyTorch
+    lstm-deploy run "They ate the fish"  # tags, without PyTorch
+    """
+
+
+def _train_options(command: _F) -> _F:
+    """The hyper-parameters; what is not given is the recipe's."""
+    from .metadata import COLUMNS as columns
+
+    options = [
+        click.option("--column", type=click.Choice(columns), help="Tags to learn [CoNLL-U: upos; else: tag]."),
+        click.option("--embedding", type=click.IntRange(1), help="Size of the word embedding [100]."),
+        click.option("--hidden", type=click.IntRange(1), help="LSTM size per direction [128]."),
+        click.option("--layers", type=click.IntRange(1), help="LSTM layers [1]."),
+        click.option("--bidirectional/--unidirectional", default=None, help="Read both ways [bidirectional]."),
+        click.option("--subwords/--no-subwords", default=None, help="Hashed subword features [subwords]."),
+        click.option("--buckets", type=click.IntRange(1), help="Rows of the feature table [16384]."),
+        click.option("--case", type=click.Choice(["keep", "lower"]), help="Case policy of word look-up [keep]."),
+        click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="Dropout [0.4]."),
+        click.option("--epochs", type=click.IntRange(1), help="Passes over the data, at most [10]."),
+        click.option("--batch-size", type=click.IntRange(1), help="Sentences a step [32]."),
+        click.option("--optimizer", type=click.Choice(["adamw", "sgd"]), help="adamw is one-cycle [adamw]."),
+        click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Peak learning rate [0.004]."),
+        click.option("--weight-decay", type=click.FloatRange(0), help="Weight decay [0.01]."),
+        click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), help="Label smoothing [0.05]."),
+        click.option(
+            "--unknown-rate", type=click.FloatRange(0, 1), help="Words seen once that train the unknown word [0.5]."
+        ),
+        click.option("--patience", type=click.IntRange(0), help="Epochs without gain before stopping; 0 = never [4]."),
+        click.option("--seed", type=int, help="Of weights, order and dropout [1]."),
+        click.option("--licence", help="The data's licence, kept in the model file."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.option("--train", "train_files", type=_PATH, multiple=True, help="Training file; may be given again.")
+@click.option("--dev", type=_PATH, help="File to choose the best epoch by.")
+@click.option("--test", type=_PATH, help="File to score once, at the end.")
+@click.option("--output", type=_PATH, default=DEFAULT_CHECKPOINT, show_default=True, help="Checkpoint folder.")
+@click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
+@click.option("--overwrite", is_flag=True, help="Replace another run's checkpoint.")
+@click.option(
+    "--unseen-tags",
+    type=click.Choice(["error", "wrong"]),
+    default="error",
+    show_default=True,
+    help="A dev or test tag that training lacks is an error, or counts as wrong.",
+)
+@_train_options
+def train(
+    train_files: tuple[Path, ...],
+    dev: Path | None,
+    test: Path | None,
+    output: Path,
+    resume: bool,
+    overwrite: bool,
+    unseen_tags: Any,
+    column: Column | None,
+    licence: str | None,
+    **settings: Any,
+) -> None:
+    """Train a tagger on CoNLL-U, two-column CoNLL or JSON lines (plain, .gz, .xz, .bz2).
+
+    Without data it trains on the two sentences of the tutorial, in seconds. Brackets in the
+    options show the defaults for real data.
+
+    \b
+    lstm-deploy train --train train.conllu --dev dev.conllu.gz --output my-tagger
+    """
+    if not train_files and (dev or test):
+        raise click.UsageError("--dev and --test need --train: without data the tutorial's two sentences are used")
+    from .training import require
+
+    require("torch", "safetensors", "matplotlib")
+    from dataclasses import fields, replace
+
+    from .training.config import TREEBANK, TUTORIAL, ModelConfig, TrainingConfig
+    from .training.pipeline import Data, train_tagger
+
+    recipe = TREEBANK if train_files else TUTORIAL
+    given = {name: value for name, value in settings.items() if value is not None}
+    model, training = (
+        {field.name: given[field.name] for field in fields(config) if field.name in given}
+        for config in (ModelConfig, TrainingConfig)
+    )
+    recipe = replace(
+        recipe,
+        model=replace(recipe.model, **model),
+        training=replace(recipe.training, **training),
+        column=column or (default_column(train_files[0]) if train_files else recipe.column),
+        licence=licence or recipe.licence,
+    )
+    train_tagger(
+        recipe,
+        Data(train_files, dev, test),
+        output,
+        resume=resume,
+        overwrite=overwrite,
+        unseen_tags=unseen_tags,
+        report=_say,
+    )
+    _say(f"checkpoint: {output}")
+
+
+@main.command()
+@click.argument("checkpoint", type=_PATH, default=DEFAULT_CHECKPOINT)
+@click.option("--output", type=_PATH, default=DEFAULT_MODEL, show_default=True, help="The ONNX file.")
+def export(checkpoint: Path, output: Path) -> None:
+    """Export CHECKPOINT to one ONNX file, proved equal to PyTorch before it appears.
+
+    \b
+    lstm-deploy export my-tagger --output my-tagger.onnx
+    """
+    from .training import require
+
+    require("torch", "onnx", "safetensors")
+    from .export.exporter import export_checkpoint
+
+    proof = export_checkpoint(checkpoint, output)
+    _say(
+        f"{output}: {proof.tokens:,} tokens in {proof.batches} ragged batches equal PyTorch's "
+        f"(largest difference {proof.max_difference:.2g}, {proof.ties} ties)"
+    )
+
+
+@main.command()
+@click.argument("texts", metavar="[TEXT]...", nargs=-1)
+@click.option("--model", type=_PATH, default=DEFAULT_MODEL, show_default=True, help="The ONNX file.")
+@click.option("--input", "source", type=_PATH, help="File to tag: .txt, .conllu, .conll/.tsv, .jsonl; .gz, .xz, .bz2.")
+@click.option("--input-format", type=click.Choice(FORMATS), help="What the input is, where its name does not say.")
+@click.option("--output", type=_PATH, help="File to write; it appears when all is done [standard output].")
+@click.option("--format", "form", type=click.Choice(OUTPUT_FORMATS), default="text", show_default=True)
+@click.option(
+    "--provider", type=_PROVIDERS, default="cpu", show_default=True, help="Where to run; cuda never means cpu."
+)
+@click.option("--threads", type=click.IntRange(1), help="Batches at the same time [the cores there are].")
+@click.option("--line-buffered", is_flag=True, help="Answer each sentence before the next is read.")
+def run(
+    texts: tuple[str, ...],
+    model: Path,
+    source: Path | None,
+    input_format: Format | None,
+    output: Path | None,
+    form: OutputFormat,
+    provider: Provider,
+    threads: int | None,
+    line_buffered: bool,
+) -> None:
+    """Tag the TEXTs given, a file, or standard input, one sentence a line.
+
+    \b
+    lstm-deploy run "They ate the fish"
+    lstm-deploy run --input corpus.conllu.xz --format conllu --output tagged.conllu
+    lstm-deploy run --provider cuda --format jsonl < sentences.txt
+    """
+    if texts and source:
+        raise click.UsageError("TEXT and --input cannot be given together")
+    if not texts and source is None and sys.stdin.isatty():
+        raise click.UsageError('nothing to tag: give "a text", --input FILE, or pipe sentences in')
+    from .predictor import Predictor
+    from .tagging import tag_sentences, with_progress
+
+    lines = None if texts else LineReader(source or "-")
+    kind = "text" if texts else input_format or format_of(source or "-")
+    predictor = Predictor.load(model, provider, threads=threads)
+    if provider == "auto":
+        _say(f"provider: {predictor.provider} ({predictor.provider_reason})")
+    tokenizer = predictor.metadata.tokenizer
+    if lines is None:
+        sentences: Iterable[Sentence] = (Sentence(tokenizer.tokens(text), text=text) for text in texts)
+        tagged = tag_sentences(predictor, sentences, one_by_one=line_buffered)
+    else:
+        sentences = read_sentences(lines, kind, tokenizer)
+        tagged = with_progress(tag_sentences(predictor, sentences, one_by_one=line_buffered), lines)
+    write = writer_for(form, predictor.metadata.column)
+    with _sink(output) as stream:
+        for sentence, result in tagged:
+            stream.write(write(sentence, result))
+            if line_buffered:
+                stream.flush()
+
+
+@main.command("eval")
+@click.argument("model", type=_PATH)
+@click.argument("gold", type=_PATH)
+@click.option("--column", type=click.Choice(COLUMNS), help="Gold tags [the model's].")
+@click.option("--unseen-tags", type=click.Choice(["error", "wrong"]), default="error", show_default=True)
+@click.option("--provider", type=_PROVIDERS, default="cpu", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="All figures as one JSON object.")
+def evaluate(
+    model: Path, gold: Path, column: Column | None, unseen_tags: str, provider: Provider, as_json: bool
+) -> None:
+    """Score MODEL on the tagged file GOLD: accuracy, each tag, unknown words, entities.
+
+    \b
+    lstm-deploy eval exported/tagger.onnx test.conllu --json
+    """
+    from .predictor import Predictor
+    from .scoring import describe
+    from .tagging import evaluate_file
+
+    predictor = Predictor.load(model, provider)
+    report = evaluate_file(predictor, gold, column, unseen_is_wrong=unseen_tags == "wrong")
+    click.echo(json.dumps(report, ensure_ascii=False) if as_json else describe(report))
+
+
+@main.command()
+@click.argument("model", type=_PATH, default=DEFAULT_MODEL)
+@click.option("--checkpoint", type=_PATH, help="Prove against this PyTorch checkpoint too.")
+@click.option("--input", "source", type=_PATH, help="With --checkpoint: a corpus to compare every tag of.")
+@click.option("--provider", type=_PROVIDERS, default="cpu", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="All figures as one JSON object.")
+def verify(model: Path, checkpoint: Path | None, source: Path | None, provider: Provider, as_json: bool) -> None:
+    """Check MODEL: its golden cases, and with a checkpoint the whole proof again.
+
+    \b
+    lstm-deploy verify exported/tagger.onnx --checkpoint checkpoint --input test.conllu
+    """
+    if source and not checkpoint:
+        raise click.UsageError("--input compares with PyTorch: give --checkpoint too")
+    from dataclasses import asdict
+
+    from .golden import check_golden
+    from .predictor import Predictor
+
+    predictor = Predictor.load(model, provider)
+    golden = check_golden(predictor)
+    report: dict[str, Any] = {"golden": asdict(golden), "provider": predictor.provider}
+    failures = [*golden.failures, *([] if golden.cases else ["the file has no golden cases"])]
+    if checkpoint:
+        from .training import require
+
+        require("torch", "safetensors")
+        from .export.parity import verify_checkpoint
+
+        proofs = verify_checkpoint(predictor, checkpoint, source)
+        report |= {name: proof.to_json() for name, proof in proofs.items()}
+        failures += [f"{name}: {proof.summary()}" for name, proof in proofs.items() if not proof.holds]
+        for name, proof in proofs.items():
+            if not as_json:
+                click.echo(f"{name}: {proof.summary()}")
+    if as_json:
+        click.echo(json.dumps(report | {"ok": not failures}, ensure_ascii=False))
+    else:
+        click.echo(
+            f"golden: {golden.cases} cases, {golden.tokens} tokens, largest difference {golden.max_difference:.2g}, "
+            f"{len(golden.failures)} failures"
+        )
+    if failures:
+        raise click.ClickException(f"{model}: not verified: {failures[0]}; export the model again")
+
+
+@main.command()
+@click.argument("model", type=_PATH, default=DEFAULT_MODEL)
+@click.option("--json", "as_json", is_flag=True, help="Everything, words and golden cases too, as one JSON object.")
+def inspect(model: Path, as_json: bool) -> None:
+    """Show what MODEL says of itself: graph, inputs, tags, training, proof.
+
+    \b
+    lstm-deploy inspect exported/tagger.onnx
+    """
+    from .inspection import describe, inspect_model
+
+    report = inspect_model(model)
+    click.echo(json.dumps(report, ensure_ascii=False) if as_json else describe(report))
+
+
+@contextmanager
+def _sink(output: Path | None) -> Iterator[BinaryIO]:
+    if output is not None:
+        with atomic_output(output) as stream:
+            yield stream
+        return
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        _discard_standard_output()
+        raise OutputError(f"standard output: cannot write ({e.strerror}); make room, or pass --output FILE") from e
+
+
+def _discard_standard_output() -> None:
+    """What is still buffered must not be written, and fail again, when the interpreter exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

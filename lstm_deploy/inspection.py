@@ -1,0 +1,92 @@
+"""Everything a model file says of itself, as a JSON object and for people. Opens no session."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from .metadata import FORMAT_VERSION, PREFIX, ModelMetadata
+from .modelfile import read_model_file
+
+
+def inspect_model(path: str | Path) -> dict[str, Any]:
+    """Everything about the file at ``path``.
+
+    Raises:
+        ModelFileError: it is not one of ours.
+    """
+    file = read_model_file(path)
+    metadata = ModelMetadata.from_properties(file.properties, source=str(path))
+    with Path(path).open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return {
+        "file": str(path),
+        "bytes": file.size,
+        "sha256": digest,
+        "format_version": int(file.properties.get(PREFIX + "format_version", FORMAT_VERSION)),
+        "graph_form": metadata.graph_form,
+        "ir_version": file.ir_version,
+        "opsets": {domain or "ai.onnx": version for domain, version in file.opsets.items()},
+        "producer": file.producer,
+        "parameters": sum(value.parameters for value in file.initializers.values() if value.dtype.startswith("float")),
+        "nodes": [{"op": node.op_type, "inputs": node.inputs, "outputs": node.outputs} for node in file.nodes],
+        "initializers": [
+            {"name": value.name, "dtype": value.dtype, "shape": value.shape} for value in file.initializers.values()
+        ],
+        "inputs": metadata.inputs(),
+        "outputs": metadata.outputs(),
+        "column": metadata.column,
+        "tags": metadata.tags,
+        "tokenizer": metadata.tokenizer.to_json(),
+        "training": metadata.training,
+        "versions": metadata.versions,
+        "proof": metadata.proof,
+        "golden": [vars(case) for case in metadata.golden],
+        "words": metadata.vocabulary.words,
+    }
+
+
+def describe(report: dict[str, Any]) -> str:
+    """`inspect_model`'s report for people, several lines."""
+    proof, training = report["proof"], report["training"]
+    operators = ", ".join(f"{n} {op}" for op, n in Counter(node["op"] for node in report["nodes"]).most_common())
+    words = [word for word in report["words"] if word is not None]
+    tokenizer = report["tokenizer"]
+    rows = [
+        ("file", f"{report['file']}, {report['bytes']:,} bytes"),
+        ("sha256", report["sha256"]),
+        ("format", f"version {report['format_version']}, graph form {report['graph_form']}, IR {report['ir_version']}, "
+         + ", ".join(f"{domain} opset {version}" for domain, version in report["opsets"].items())),
+        ("graph", f"{len(report['nodes'])} nodes ({operators}), {report['parameters']:,} parameters"),
+        *(("input", _signature(spec)) for spec in report["inputs"]),
+        *(("output", _signature(spec)) for spec in report["outputs"]),
+        ("tags", f"{len(report['tags'])} ({report['column']}): {' '.join(report['tags'])}"),
+        ("words", f"{len(words):,}: {' '.join(words[:8])}{' ...' * (len(words) > 8)}"),
+        ("tokenizer", f"{tokenizer['kind']}, {len(tokenizer['keep'])} words kept whole, ends cut off: "
+         f"{' '.join(tokenizer['suffixes']) or 'none'}, parted at: {' '.join(tokenizer['split']) or 'none'}"),
+        *(("data", _source(part, source)) for part, sources in training.get("data", {}).items() for source in sources),
+        ("licence", training.get("licence", "not stated")),
+        *(
+            ("score", f"{part}: " + ", ".join(f"{k} {100 * v:.2f} %" for k, v in scores.items() if k != "score"))
+            for part, scores in training.get("scores", {}).items()
+        ),
+        ("made with", ", ".join(f"{package} {version}" for package, version in report["versions"].items())),
+        ("proof", f"{proof['tokens']:,} tokens in {proof['batches']} batches against PyTorch: largest difference "
+         f"{proof['max_difference']:.2g}, batched against alone {proof['max_batch_difference']:.2g}, "
+         f"{proof['tag_differences']} tags differ, {proof['ties']} ties" if proof else "none"),
+        ("golden", f"{len(report['golden'])} cases, {sum(len(case['tokens']) for case in report['golden'])} tokens"),
+    ]  # fmt: skip
+    return "\n".join(f"{name:<10} {text}" for name, text in rows)
+
+
+def _signature(spec: dict[str, Any]) -> str:
+    details = [
+        f"{key} {value}" for key, value in spec.items() if key not in ("name", "kind", "dtype", "axes", "templates")
+    ]
+    if "templates" in spec:
+        details.append("features " + " ".join(spec["templates"]))
+    return f"{spec['name']}: {spec['dtype']} ({', '.join(spec['axes'])}){'; ' * bool(details)}{', '.join(details)}"
+
+
+def _source(part: str, source: dict[str, Any]) -> str:
+    return f"{part}: {source['name']}, {source['sentences']:,} sentences, {source['tokens']:,} tokens"
