@@ -7,6 +7,9 @@ from typing import Any
 from .entities import entities, is_iob2
 
 
+_NAME = len("unknown words")
+
+
 class Scorer:
     """Counts sentence by sentence, so that a corpus of any size takes constant memory.
 
@@ -93,12 +96,12 @@ def describe(report: dict[str, Any]) -> str:
     """`Scorer.report` for people, several lines."""
     unknown = report["unknown_words"]
     lines = [
-        f"accuracy       {_percent(report['accuracy'])} of {report['tokens']:,} words ({report['sentences']:,} sentences)",
-        f"unknown words  {_percent(unknown['accuracy'])} of {unknown['tokens']:,}",
+        f"{'accuracy':<{_NAME}}  {_percent(report['accuracy'])} of {report['tokens']:,} words",
+        f"{'unknown words':<{_NAME}}  {_percent(unknown['accuracy'])} of {unknown['tokens']:,}",
     ]
     if "entities" in report:
-        lines.append(_row("entities", report["entities"], len("unknown words")))
-        lines += [_row(kind, rates, len("unknown words")) for kind, rates in report["entities"]["types"].items()]
+        lines.append(_row("entities", report["entities"], _NAME))
+        lines += [_row(kind, rates, _NAME) for kind, rates in report["entities"]["types"].items()]
     width = max((len(tag) for tag in report["tags"]), default=0)
     lines += ["", *(_row(tag, rates, width) for tag, rates in report["tags"].items())]
     return "\n".join(lines)
