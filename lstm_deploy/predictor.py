@@ -18,7 +18,7 @@ from .session import TaggerSession
 
 Tokens = Sequence[str]
 _EMPTY = TaggedSentence((), (), ())
-_BATCH_TOKENS = 4096
+BATCH_TOKENS = 4096
 _WINDOW_BATCHES = 8
 _POOL_TOKENS = 512  # below it a hand-over to other threads costs more than it saves
 
@@ -56,7 +56,7 @@ class Predictor:
         provider: Provider = "cpu",
         *,
         threads: int | None = None,
-        batch_tokens: int = _BATCH_TOKENS,
+        batch_tokens: int = BATCH_TOKENS,
     ) -> "Predictor":
         """The predictor for a file made by ``lstm-deploy export``.
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from .entities import entities, is_iob2
 
-
 _NAME = len("unknown words")
 
 

@@ -1,0 +1,63 @@
+# lstm-deploy: `make run` and `make test` are all a newcomer needs.
+
+PYTHON ?= python3
+# The release that the project is developed with. Where pip would take a CUDA build of it, point
+# pip at PyTorch's CPU index, or set TORCH.
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DATA ?= ../shared/data/ud-english-ewt
+EWT := checkpoints/ewt
+
+.PHONY: help setup run test test-slow test-wheel lint treebank bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY) ## Make the virtual environment with everything for development
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet "$(TORCH)"
+	$(BIN)/pip install --quiet --editable '.[cpu,export,test]'
+	touch $(READY)
+
+run: $(READY) ## Train the tutorial corpus, export it, tag "They ate the fish"
+	$(BIN)/lstm-deploy train --overwrite
+	$(BIN)/lstm-deploy export
+	$(BIN)/lstm-deploy run "They ate the fish"
+
+test: $(READY) ## Lint and test; what is absent is skipped by name
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(READY) ## The tests that take minutes
+	$(BIN)/pytest -m slow
+
+test-wheel: $(READY) ## Build the wheel, install it with [cpu] alone, run the runtime tests against it
+	rm -rf dist .wheel-venv
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(PYTHON) -m venv .wheel-venv
+	.wheel-venv/bin/pip install --quiet "$$(echo dist/*.whl)[cpu]" pytest hypothesis
+	.wheel-venv/bin/python tests/wheel.py
+
+lint: $(READY) ## Format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+treebank: $(READY) ## Train, export, score and prove a tagger on UD English EWT (DATA=folder)
+	$(BIN)/lstm-deploy train --train $(DATA)/en_ewt-ud-train.conllu.xz --dev $(DATA)/en_ewt-ud-dev.conllu.xz \
+		--test $(DATA)/en_ewt-ud-test.conllu.xz --column upos --licence "CC BY-SA 4.0" --output $(EWT)
+	$(BIN)/lstm-deploy export $(EWT) --output exported/ewt.onnx
+	$(BIN)/lstm-deploy eval exported/ewt.onnx $(DATA)/en_ewt-ud-test.conllu.xz
+	$(BIN)/lstm-deploy verify exported/ewt.onnx --checkpoint $(EWT) --input $(DATA)/en_ewt-ud-test.conllu.xz
+
+bench: $(READY) ## Throughput and cold start against PyTorch, after `make treebank`
+	$(BIN)/python benchmarks/against_pytorch.py --model exported/ewt.onnx --checkpoint $(EWT) \
+		--input $(DATA)/en_ewt-ud-test.conllu.xz --output benchmarks/results/against_pytorch.json
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) .wheel-venv dist build checkpoint checkpoints exported/tagger.onnx exported/ewt.onnx
