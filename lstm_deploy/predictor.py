@@ -18,8 +18,8 @@ from .session import TaggerSession
 
 Tokens = Sequence[str]
 _EMPTY = TaggedSentence((), (), ())
-BATCH_TOKENS = 4096
-_WINDOW_BATCHES = 8
+BATCH_TOKENS = 1024
+_WINDOW_BATCHES = 32
 _POOL_TOKENS = 512  # below it a hand-over to other threads costs more than it saves
 
 
