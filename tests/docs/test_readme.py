@@ -1,0 +1,83 @@
+"""Every command of the README is run, in order, as a reader would type it."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+COMMANDS = [line.strip() for block in BLOCKS for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+DATA = ROOT.parent / "shared" / "data"
+
+
+def _kind(command: str) -> str:
+    return next(kind for kind in ("pip install", "make", "lstm-deploy", "git", "cd", "echo") if command.startswith(kind))
+
+
+def test_every_command_is_of_a_kind_that_is_tested():
+    assert COMMANDS
+    for command in COMMANDS:
+        _kind(command)
+
+
+def test_installation_lines_name_real_extras():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    named = [name for c in COMMANDS if _kind(c) == "pip install" for name in re.findall(r"\[([\w,]+)\]", c)]
+    assert named
+    assert {extra for names in named for extra in names.split(",")} <= set(extras)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("command", [c for c in COMMANDS if _kind(c) == "make"])
+def test_make_targets_exist(command):
+    subprocess.run([*shlex.split(command), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_every_lstm_deploy_command_runs_in_the_order_of_the_readme(tmp_path):
+    shutil.copytree(ROOT / "exported", tmp_path / "exported", ignore=shutil.ignore_patterns("ewt.onnx", "tagger.onnx"))
+    _small_corpus(tmp_path)
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    ran = 0
+    for command in COMMANDS:
+        if _kind(command) in ("lstm-deploy", "echo"):
+            done = subprocess.run(
+                ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+            )
+            cuda = "--provider cuda" in command
+            assert done.returncode == 0 or (cuda and "CUDA is not available" in done.stderr), f"{command}\n{done.stderr}"
+            ran += 1
+    assert ran > 5
+
+
+def test_python_examples_run(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "exported", tmp_path / "exported")
+    shutil.copy(tmp_path / "exported" / "tutorial.onnx", tmp_path / "exported" / "tagger.onnx")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+
+
+def test_the_map_names_every_module():
+    for path in (ROOT / "lstm_deploy").rglob("*.py"):
+        if path.name != "__init__.py":
+            assert path.name in README, f"{path.relative_to(ROOT)} is missing from the README's map of files"
+
+
+def _small_corpus(folder: Path) -> None:
+    """Files under the names that the README uses, small enough to train on in seconds."""
+    words = [("the", "DET"), ("cat", "NOUN"), ("dogs", "NOUN"), ("saw", "VERB"), ("a", "DET"), ("bird", "NOUN")]
+    rows = [f"{i}\t{word}\t_\t{tag}\t_\t_\t_\t_\t_\t_" for i, (word, tag) in enumerate(words, 1)]
+    for name in ("train.conllu", "dev.conllu", "test.conllu"):
+        (folder / name).write_text(("\n".join(rows) + "\n\n") * 8, encoding="utf-8")
+    (folder / "sentences.txt").write_text("They ate the fish\nthe cat saw a bird\n", encoding="utf-8")
