@@ -111,6 +111,8 @@ def _prepare(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise OutputError(f"{output}: cannot make the checkpoint folder ({e.strerror}); pass another --output") from e
+    for left_over in output.glob(".*.partial"):  # of a run that was killed while it wrote
+        left_over.unlink(missing_ok=True)
     if overwrite:
         (output / RESUME).unlink(missing_ok=True)
     elif resume:
