@@ -20,7 +20,9 @@ DATA = ROOT.parent / "shared" / "data"
 
 
 def _kind(command: str) -> str:
-    return next(kind for kind in ("pip install", "make", "lstm-deploy", "git", "cd", "echo") if command.startswith(kind))
+    return next(
+        kind for kind in ("pip install", "make", "lstm-deploy", "git", "cd", "echo") if command.startswith(kind)
+    )
 
 
 def test_every_command_is_of_a_kind_that_is_tested():
@@ -53,7 +55,9 @@ def test_every_lstm_deploy_command_runs_in_the_order_of_the_readme(tmp_path):
                 ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
             )
             cuda = "--provider cuda" in command
-            assert done.returncode == 0 or (cuda and "CUDA is not available" in done.stderr), f"{command}\n{done.stderr}"
+            assert done.returncode == 0 or (cuda and "CUDA is not available" in done.stderr), (
+                f"{command}\n{done.stderr}"
+            )
             ran += 1
     assert ran > 5
 
