@@ -76,11 +76,11 @@ def _train_options(command: _F) -> _F:
         click.option("--subwords/--no-subwords", default=None, help="Hashed subword features [subwords]."),
         click.option("--buckets", type=click.IntRange(1), help="Rows of the feature table [16384]."),
         click.option("--case", type=click.Choice(["keep", "lower"]), help="Case policy of word look-up [keep]."),
-        click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="Dropout [0.4]."),
+        click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="Dropout [0.2]."),
         click.option("--epochs", type=click.IntRange(1), help="Passes over the data, at most [10]."),
         click.option("--batch-size", type=click.IntRange(1), help="Sentences a step [32]."),
         click.option("--optimizer", type=click.Choice(["adamw", "sgd"]), help="adamw is one-cycle [adamw]."),
-        click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Peak learning rate [0.004]."),
+        click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Peak learning rate [0.008]."),
         click.option("--weight-decay", type=click.FloatRange(0), help="Weight decay [0.01]."),
         click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), help="Label smoothing [0.05]."),
         click.option(

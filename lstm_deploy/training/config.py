@@ -30,7 +30,7 @@ class ModelConfig:
     hidden: int = 128
     layers: int = 1
     bidirectional: bool = True
-    dropout: float = 0.4
+    dropout: float = 0.2
     subwords: bool = True
     templates: tuple[str, ...] = DEFAULT_TEMPLATES
     buckets: int = 2**14
@@ -57,7 +57,7 @@ class TrainingConfig:
     epochs: int = 10
     batch_size: int = 32
     optimizer: Optimizer = "adamw"
-    learning_rate: float = 4e-3
+    learning_rate: float = 8e-3
     weight_decay: float = 0.01
     label_smoothing: float = 0.05
     unknown_rate: float = 0.5

@@ -20,9 +20,7 @@ DATA = ROOT.parent / "shared" / "data"
 
 
 def _kind(command: str) -> str:
-    return next(
-        kind for kind in ("pip install", "make", "lstm-deploy", "git", "cd", "echo") if command.startswith(kind)
-    )
+    return next(kind for kind in ("pip install", "make", "lstm-deploy", "echo") if command.startswith(kind))
 
 
 def test_every_command_is_of_a_kind_that_is_tested():
