@@ -93,7 +93,7 @@ class Proof:
         best = oracle.argmax(-1)
         for i in np.flatnonzero(found != best):
             chosen = oracle[i, found[i]] if 0 <= found[i] < oracle.shape[1] else -np.inf
-            if oracle[i, best[i]] - chosen <= TOLERANCE + TOLERANCE * abs(chosen):
+            if oracle[i, best[i]] - chosen <= TOLERANCE + TOLERANCE * abs(oracle[i, best[i]]):
                 self.ties += 1
             else:
                 self.tag_differences += 1

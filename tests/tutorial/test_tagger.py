@@ -8,14 +8,14 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from lstm_deploy import Predictor  # noqa: E402
-from lstm_deploy.export.exporter import export_checkpoint  # noqa: E402
-from lstm_deploy.golden import check_golden  # noqa: E402
-from lstm_deploy.training.checkpoint import load_checkpoint  # noqa: E402
-from lstm_deploy.training.config import TUTORIAL  # noqa: E402
-from lstm_deploy.training.pipeline import Data, train_tagger  # noqa: E402
-from lstm_deploy.training.trainer import model_inputs  # noqa: E402
-from lstm_deploy.training.tutorial import SENTENCES, UNSEEN  # noqa: E402
+from lstm_deploy import Predictor
+from lstm_deploy.export.exporter import export_checkpoint
+from lstm_deploy.golden import check_golden
+from lstm_deploy.training.checkpoint import load_checkpoint
+from lstm_deploy.training.config import TUTORIAL
+from lstm_deploy.training.pipeline import Data, train_tagger
+from lstm_deploy.training.trainer import model_inputs
+from lstm_deploy.training.tutorial import SENTENCES, UNSEEN
 
 COMMITTED = Path(__file__).parents[2] / "exported" / "tutorial.onnx"
 
