@@ -1,0 +1,234 @@
+"""The predictor's promises: batched is one by one, order and number kept, lazy, shared, forked, pickled."""
+
+import itertools
+import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from conftest import SUBWORD, rewrite, stored
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lstm_deploy import Predictor
+from lstm_deploy.errors import IdRangeError
+from lstm_deploy.golden import check_golden
+from lstm_deploy.unicode14 import classes
+
+KNOWN = ["the", "cat", "ate", "fish", "Ann", "Lee", "Oslo", "Mr.", "東京", ".", "3"]
+tokens = (
+    st.sampled_from(KNOWN) | st.text(max_size=8) | st.sampled_from(["", "e\u0301", "𝔘", "🙂", "\x00", "\t", "\ud800"])
+)
+sentences = st.lists(tokens, max_size=25)
+
+
+def _same(one, other):
+    assert one.tokens == other.tokens
+    assert one.tags == other.tags
+    np.testing.assert_allclose(one.scores, other.scores, rtol=1e-5, atol=1e-6)
+
+
+@settings(deadline=None)
+@given(st.lists(sentences, max_size=12))
+def test_batched_is_one_by_one(subword, batch):
+    together = subword.predict_batch(batch)
+    assert len(together) == len(batch)
+    for tokens, result in zip(batch, together, strict=True):
+        assert result.tokens == tuple(tokens)
+        assert len(result.tags) == len(result.scores) == len(result) == len(tokens)
+        assert all(0 < score <= 1 for score in result.scores)
+        _same(result, subword.predict(tokens))
+
+
+def _many(count=400):
+    words = itertools.cycle([*KNOWN, "new", "Zürich", "x1"])
+    return [list(itertools.islice(words, (7 * i) % 41)) for i in range(count)]
+
+
+@pytest.mark.parametrize("options", [{"threads": 1}, {"threads": 3}, {"batch_tokens": 1}, {"batch_tokens": 10**6}])
+def test_threads_and_batch_sizes_change_nothing(subword, options):
+    batch = _many()
+    for one, other in zip(
+        Predictor.load(SUBWORD, **options).predict_batch(batch), map(subword.predict, batch), strict=True
+    ):
+        _same(one, other)
+
+
+def test_stream_equals_batch_and_reads_ahead_by_a_bounded_amount():
+    predictor = Predictor.load(SUBWORD, threads=2, batch_tokens=16)
+    read = 0
+
+    def endless():
+        nonlocal read
+        for sentence in itertools.cycle(_many(50)):
+            read += 1
+            yield sentence
+
+    expected = predictor.predict_batch(_many(50))
+    for i, result in enumerate(itertools.islice(predictor.predict_stream(endless()), 500)):
+        _same(result, expected[i % 50])
+        assert read - i < 2 * 16 * 32 * 2
+
+
+def test_stream_starts_no_work_before_it_is_asked(subword):
+    assert next(subword.predict_stream(iter([["Ann"], ["Lee"]]))).tokens == ("Ann",)
+    assert list(subword.predict_stream([])) == []
+    assert [result.tokens for result in subword.predict_stream([[], ["Ann"], []])] == [(), ("Ann",), ()]
+
+
+def test_what_goes_wrong_in_the_source_reaches_the_reader(subword):
+    def source():
+        yield ["Ann"]
+        raise RuntimeError("the disk is gone")
+
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        list(subword.predict_stream(source()))
+
+
+def test_empty_sentence_and_empty_batch(subword, tutorial):
+    for predictor in (subword, tutorial):
+        assert predictor.predict([]).tags == ()
+        assert predictor.predict_batch([]) == []
+        assert [len(result) for result in predictor.predict_batch([[], []])] == [0, 0]
+        assert predictor.predict_text("  ").offsets == ()
+
+
+def test_ten_thousand_tokens(subword):
+    long = [KNOWN[i % 11] for i in range(10_000)]
+    result, short = subword.predict_batch([long, ["Ann"]])
+    assert len(result.tags) == 10_000
+    _same(short, subword.predict(["Ann"]))
+
+
+def test_tag_is_the_best_one_and_score_its_probability(subword):
+    tokens = KNOWN * 3
+    scores = subword.session.run(subword.encoder.encode([tokens]))
+    result = subword.predict(tokens)
+    best = scores.log_probs[0].argmax(-1)
+    assert result.tags == tuple(subword.metadata.tags[i] for i in best)
+    np.testing.assert_allclose(result.scores, np.exp(scores.log_probs[0].max(-1)), rtol=1e-6)
+    np.testing.assert_allclose(np.exp(scores.log_probs).sum(-1), 1, rtol=1e-5)
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_text_offsets(subword, text):
+    result = subword.predict_text(text)
+    assert result.tokens == tuple(text[start:end] for start, end in result.offsets)
+    assert len(result.tags) == len(result.tokens)
+    assert sum(end - start for start, end in result.offsets) == sum(kind != "s" for kind in classes(text))
+
+
+def test_strings_where_tokens_are_expected(subword):
+    with pytest.raises(TypeError, match="use predict_text"):
+        subword.predict("Ann ate")
+    with pytest.raises(TypeError, match="use predict_text"):
+        subword.predict_batch(["Ann ate"])
+    with pytest.raises(TypeError, match="sequence of sentences"):
+        subword.predict_batch("Ann ate")
+    with pytest.raises(TypeError, match="must be a str"):
+        subword.predict([None])
+
+
+@pytest.mark.parametrize("options", [{"threads": 0}, {"batch_tokens": 0}])
+def test_settings_out_of_range(options):
+    with pytest.raises(ValueError, match="1 or more"):
+        Predictor.load(SUBWORD, **options)
+
+
+def test_many_threads_share_one_predictor():
+    predictor = Predictor.load(SUBWORD)
+    batch = _many(60)
+    expected = [predictor.predict(tokens) for tokens in batch]
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(lambda _: predictor.predict_batch(batch), range(24)):
+            for one, other in zip(found, expected, strict=True):
+                _same(one, other)
+
+
+def test_pickled_by_path(subword):
+    copy = pickle.loads(pickle.dumps(subword))
+    assert (copy.path, copy.threads, copy.provider) == (subword.path, subword.threads, subword.provider)
+    _same(copy.predict(KNOWN), subword.predict(KNOWN))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_used_after_a_fork():
+    predictor = Predictor.load(SUBWORD, threads=2)
+    batch = _many()
+    expected = [result.tags for result in predictor.predict_batch(batch)]
+    child = os.fork()
+    if not child:
+        os._exit(0 if [result.tags for result in predictor.predict_batch(batch)] == expected else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def _inputs(subword, **changes):
+    return subword.encoder.encode([["Ann", "ate"], ["Lee"]]) | changes
+
+
+def _int32(*value):
+    return np.array(value, np.int32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"word_ids": _int32([2, 999], [2, 0])}, "word_ids holds ids from 0 to 999"),
+        ({"word_ids": _int32([2, -1], [2, 0])}, "word_ids holds ids from -1"),
+        ({"subword_ids": np.full((2, 2, 9), 64, np.int32)}, "the model has 0 to 63"),
+        ({"subword_ids": np.zeros((2, 3, 9), np.int32)}, "pad all inputs alike"),
+        ({"lengths": _int32(2, 3)}, "expected 0 to 2"),
+        ({"lengths": _int32(2, -1)}, "from -1 to 2"),
+        ({"lengths": _int32(2)}, "one length a row"),
+    ],
+)
+def test_ids_and_lengths_out_of_range(subword, changes, says):
+    with pytest.raises(IdRangeError, match=says):
+        subword.session.run(_inputs(subword, **changes))
+
+
+def test_empty_arrays_never_reach_the_runtime(subword):
+    for batch, sequence in ((0, 0), (0, 4), (3, 0)):
+        shape = (batch, sequence)
+        inputs = {
+            "word_ids": np.zeros(shape, np.int32),
+            "subword_ids": np.zeros((*shape, 9), np.int32),
+            "lengths": np.zeros(batch, np.int32),
+        }
+        scores = subword.session.run(inputs)
+        assert scores.tag_ids.shape == shape
+        assert scores.log_probs.shape == (*shape, 5)
+
+
+def test_rows_of_length_zero_inside_a_batch(subword):
+    scores = subword.session.run(subword.encoder.encode([[], ["Ann", "ate"], []]))
+    assert scores.tag_ids[0].tolist() == scores.tag_ids[2].tolist() == [-1, -1]
+    assert scores.tag_ids[1].min() >= 0
+
+
+def test_golden_cases_hold(subword, tutorial):
+    for predictor in (subword, tutorial):
+        report = check_golden(predictor)
+        assert report.cases >= 4
+        assert report.failures == []
+
+
+@pytest.mark.parametrize(
+    ("key", "lie"),
+    [
+        ("scores", lambda case: case["scores"].__setitem__(0, case["scores"][0] * 0.999)),
+        ("tags", lambda case: case["tags"].__setitem__(0, "I-LOC" if case["tags"][0] != "I-LOC" else "O")),
+        ("word_ids", lambda case: case["inputs"]["word_ids"].__setitem__(0, 5)),
+        ("subword_ids", lambda case: case["inputs"]["subword_ids"][0].__setitem__(3, 11)),
+        ("tokenizer", lambda case: case.update(text=case["text"] + " more")),
+        ("scores", lambda case: case["scores"].__setitem__(0, 0.0)),
+    ],
+)
+def test_a_golden_case_that_lies_is_reported(tmp_path, key, lie):
+    golden = stored(SUBWORD, "golden")
+    lie(next(case for case in golden if case["text"]))
+    report = check_golden(Predictor.load(rewrite(SUBWORD, tmp_path / "m.onnx", golden=golden)))
+    assert report.failures

@@ -1,0 +1,101 @@
+import pytest
+from conftest import corpus
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_deploy.formats import read_gold
+from lstm_deploy.tokenizer import JOINERS, Tokenizer
+from lstm_deploy.unicode14 import classes
+
+ENGLISH = Tokenizer("words", frozenset({"Mr.", ":)", "o'clock"}), ("'s", "n't", "'ll"), "-")
+ODD = st.text(st.sampled_from("aZß9.,'’-!@:/& \t\n()$🙂👩\u200d\u0301İ東\ud800\u200e\u00a0_·") | st.characters())
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("They ate the fish.", "They|ate|the|fish|."),
+        ("  two\u00a0 spaces\t", "two|spaces"),
+        ("I don't know", "I|do|n't|know"),
+        ("I DON’T know", "I|DO|N’T|know"),
+        ("Mr. Smith's", "Mr.|Smith|'s"),
+        ("(Mr. Lee),", "(|Mr.|Lee|)|,"),
+        ("he'll've", "he'll've"),
+        ("5 o'clock!", "5|o'clock|!"),
+        ("'s", "'s"),
+        ("U.S. e.g. a.m.,", "U.S.|e.g.|a.m.|,"),
+        ("see https://a.b/c?d=e-f. ok", "see|https://a.b/c?d=e-f|.|ok"),
+        ("www.example.org/x!", "www.example.org/x|!"),
+        ("<me.you+z@mail-x.com>", "<|me.you+z@mail-x.com|>"),
+        ("3.14 1,000.5 10:30 9.", "3.14|1,000.5|10:30|9|."),
+        ("$5 50% +1", "$|5|50|%|+|1"),
+        ("well-known - x", "well|-|known|-|x"),
+        ("wait... what?!", "wait|...|what|?|!"),
+        ('"(hi)"', '"|(|hi|)|"'),
+        ("AT&T a_b and/or", "AT&T|a_b|and/or"),
+        ("so :) ok:)", "so|:)|ok|:|)"),
+        ("👨\u200d👩\u200d👧!🙂🙂❤️", "👨\u200d👩\u200d👧|!|🙂🙂|❤️"),
+        ("e\u0301te\u0301, naïve", "e\u0301te\u0301|,|naïve"),
+        ("हिन्दी में।", "हिन्दी|में|।"),
+        ("東京へ、行く。", "東京へ|、|行く|。"),
+        ("لا، شكرا", "لا|،|شكرا"),
+        ("¿Qué?", "¿|Qué|?"),
+        ("", ""),
+        (" \n ", ""),
+    ],
+)
+def test_words(text, tokens):
+    assert ENGLISH.tokens(text) == (tokens.split("|") if tokens else [])
+
+
+def test_hyphens_stay_inside_words_unless_they_are_split():
+    assert Tokenizer("words").tokens("a well-known 15-year") == ["a", "well-known", "15-year"]
+
+
+def test_a_suffix_is_cut_off_only_from_something():
+    assert Tokenizer("words", suffixes=("s", "es")).tokens("cats boxes es ss") == [
+        "cat",
+        "s",
+        "box",
+        "es",
+        "es",
+        "s",
+        "s",
+    ]
+
+
+def test_white_space_kind_cuts_nothing_else():
+    assert Tokenizer("whitespace").tokens("It's\u2003(fine) .\n\nOK") == ["It's", "(fine)", ".", "OK"]
+
+
+def test_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match="'chars' is not known"):
+        Tokenizer("chars")
+
+
+tokenizers = st.builds(
+    Tokenizer,
+    st.sampled_from(["words", "whitespace"]),
+    st.frozensets(ODD.filter(bool), max_size=3),
+    st.lists(st.sampled_from(["'s", "n't", "a", "ß"]), max_size=3).map(tuple),
+    st.text(st.sampled_from(JOINERS), max_size=4),
+)
+
+
+@given(tokenizers, ODD)
+def test_every_visible_character_is_in_exactly_one_token(tokenizer, text):
+    spans = tokenizer.spans(text)
+    covered = [i for start, end in spans for i in range(start, end)]
+    assert covered == [i for i, kind in enumerate(classes(text)) if kind != "s"]
+    assert all(start < end for start, end in spans)
+    assert tokenizer.tokens(text) == [text[start:end] for start, end in spans]
+
+
+@given(tokenizers)
+def test_spec_survives_json(tokenizer):
+    assert Tokenizer.from_json(tokenizer.to_json()) == tokenizer
+
+
+def test_real_text_is_covered():
+    for sentence in read_gold(corpus("ud-english-ewt/en_ewt-ud-dev.conllu.xz")):
+        assert "".join(ENGLISH.tokens(sentence.text)) == "".join(sentence.text.split())
