@@ -64,7 +64,7 @@ def _check_result(case: GoldenCase, result: TaggedSentence, where: str, report: 
     for found, expected in _logs(zip(result.scores, case.scores, strict=True)):
         difference = abs(found - expected)
         report.max_difference = max(report.max_difference, difference)
-        if not difference <= TOLERANCE + TOLERANCE * abs(expected):
+        if not (math.isfinite(difference) and difference <= TOLERANCE + TOLERANCE * abs(expected)):
             report.failures.append(f"{where}: a log-probability is {found:.7f}; expected {expected:.7f}")
 
 

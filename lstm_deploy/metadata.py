@@ -140,12 +140,10 @@ class _Reader:
 
     def read(self) -> ModelMetadata:
         self._check_version()
-        inputs = {spec.get("kind"): spec for spec in self._items("inputs", dict)}
+        inputs = {str(spec.get("kind")): spec for spec in self._items("inputs", dict)}
         known = {"word_ids", "subword_ids", "lengths"}
         if unknown := set(inputs) - known:
-            raise self._error(
-                "inputs", f"has inputs of unknown kind {sorted(map(str, unknown))}; known: {sorted(known)}"
-            )
+            raise self._error("inputs", f"has inputs of unknown kind {sorted(unknown)}; known: {sorted(known)}")
         if missing := {"word_ids", "lengths"} - set(inputs):
             raise self._error("inputs", f"lacks the inputs {sorted(missing)}")
         metadata = ModelMetadata(
@@ -216,17 +214,7 @@ class _Reader:
 
     def _golden(self) -> tuple[GoldenCase, ...]:
         try:
-            return tuple(
-                GoldenCase(
-                    tuple(case["tokens"]),
-                    dict(case["inputs"]),
-                    tuple(case["tag_ids"]),
-                    tuple(case["tags"]),
-                    tuple(case["scores"]),
-                    case["text"],
-                )
-                for case in self._items("golden", dict)
-            )
+            return tuple(_golden_case(**case) for case in self._items("golden", dict))
         except (KeyError, TypeError, ValueError) as e:
             raise self._error("golden", f"is not usable: {_reason(e)}") from e
 
@@ -259,6 +247,20 @@ class _Reader:
 
     def _error(self, key: str, fact: str) -> MetadataError:
         return MetadataError(f"{self.source}: metadata {PREFIX}{key} {fact}; export the model again")
+
+
+def _golden_case(
+    *, tokens: Any, inputs: Any, tag_ids: Any, tags: Any, scores: Any, text: Any, **later: Any
+) -> GoldenCase:
+    """The case, if its parts have the types and the one length they should."""
+    for name, items, kind in (("tokens", tokens, str), ("tag_ids", tag_ids, int), ("tags", tags, str)):
+        if not all(isinstance(item, kind) for item in items):
+            raise TypeError(f"{name} hold something other than {kind.__name__}")
+    if not len(tokens) == len(tag_ids) == len(tags) == len(scores):
+        raise ValueError("tokens, tag_ids, tags and scores differ in number")
+    if not isinstance(text, str | None):
+        raise TypeError("text is neither null nor a string")
+    return GoldenCase(tuple(tokens), dict(inputs), tuple(tag_ids), tuple(tags), tuple(map(float, scores)), text)
 
 
 def _reason(e: Exception) -> str:

@@ -1,6 +1,7 @@
 """Small taggers with random weights, of every shape the exporter has to serve."""
 
 import pytest
+from hypothesis import settings
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
@@ -51,3 +52,7 @@ def save_checkpoint():
         return folder
 
     return save
+
+
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")

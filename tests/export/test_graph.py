@@ -79,7 +79,7 @@ def test_what_stands_at_padding_changes_nothing(make_tagger, tmp_path):
     np.testing.assert_array_equal(first.tag_ids, second.tag_ids)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 2**31),
     form=st.sampled_from(FORMS),

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import SUBWORD, rewrite, stored
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from model_files import SUBWORD, rewrite, stored
 
 from lstm_deploy import Predictor
 from lstm_deploy.errors import IdRangeError
@@ -29,7 +29,6 @@ def _same(one, other):
     np.testing.assert_allclose(one.scores, other.scores, rtol=1e-5, atol=1e-6)
 
 
-@settings(deadline=None)
 @given(st.lists(sentences, max_size=12))
 def test_batched_is_one_by_one(subword, batch):
     together = subword.predict_batch(batch)
@@ -111,7 +110,6 @@ def test_tag_is_the_best_one_and_score_its_probability(subword):
     np.testing.assert_allclose(np.exp(scores.log_probs).sum(-1), 1, rtol=1e-5)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_text_offsets(subword, text):
     result = subword.predict_text(text)

@@ -15,31 +15,7 @@ from lstm_deploy.training.checkpoint import Checkpoint
 from lstm_deploy.training.config import ModelConfig, Recipe
 from lstm_deploy.vocabulary import Vocabulary
 
-WORDS = [
-    "the",
-    "cat",
-    "ate",
-    "fish",
-    "Ann",
-    "Lee",
-    "went",
-    "to",
-    "Oslo",
-    "in",
-    "May",
-    ".",
-    ",",
-    "!",
-    "n't",
-    "do",
-    "'s",
-    "Mr.",
-    "3",
-    "straße",
-    "Ελλάδα",
-    "naïve",
-    "東京",
-]
+TEXT = "the cat ate fish Ann Lee went to Oslo in May . , ! n't do 's Mr. 3 straße Ελλάδα naïve 東京"
 TAGS = ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")
 
 
@@ -48,7 +24,7 @@ def main() -> None:
     torch.manual_seed(7)
     checkpoint = Checkpoint(
         Recipe(ModelConfig(embedding=6, hidden=4, layers=2, buckets=64)),
-        Vocabulary.from_words(WORDS),
+        Vocabulary.from_words(TEXT.split()),
         TAGS,
         Tokenizer("words", frozenset({"Mr.", ":)"}), ("'s", "n't"), "-"),
         provenance={"licence": "none: random weights", "versions": {"torch": torch.__version__}},

@@ -1,0 +1,93 @@
+"""Metrics against the libraries that define them."""
+
+from itertools import chain
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_deploy.entities import Entity, entities, is_iob2
+from lstm_deploy.scoring import Scorer, describe, headline
+
+IOB2 = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+pairs = st.integers(1, 12).flatmap(
+    lambda n: st.tuples(*[st.lists(st.sampled_from(IOB2), min_size=n, max_size=n) for _ in range(2)])
+)
+
+
+def test_entities_of_a_sentence():
+    tags = ["B-PER", "I-PER", "O", "I-LOC", "B-LOC", "I-PER"]
+    assert entities(tags) == [Entity("PER", 0, 2), Entity("LOC", 3, 4), Entity("LOC", 4, 5), Entity("PER", 5, 6)]
+    assert entities([]) == []
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        (IOB2, True),
+        (["O", "I-X"], True),
+        (["O"], False),
+        (["B-X"], False),
+        (["O", "NOUN"], False),
+        (["O", "B-"], False),
+    ],
+)
+def test_which_tag_sets_are_iob2(tags, expected):
+    assert is_iob2(tags) is expected
+
+
+@given(st.lists(st.sampled_from(IOB2), max_size=15))
+def test_entities_are_seqevals(tags):
+    labeling = pytest.importorskip("seqeval.metrics.sequence_labeling")
+    expected = [(kind, start, end + 1) for kind, start, end in labeling.get_entities(tags)]
+    assert entities(tags) == expected
+
+
+@given(st.lists(pairs, min_size=1, max_size=6))
+@pytest.mark.filterwarnings("ignore")
+def test_scores_are_scikit_learns_and_seqevals(sentences):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    seqeval = pytest.importorskip("seqeval.metrics")
+    gold, found = [list(side) for side in zip(*sentences, strict=True)]
+    scorer = Scorer(IOB2)
+    for one, other in sentences:
+        scorer.add(one, other)
+    report = scorer.report()
+    flat_gold, flat_found = (list(chain.from_iterable(side)) for side in (gold, found))
+    assert report["accuracy"] == pytest.approx(sklearn.accuracy_score(flat_gold, flat_found))
+    labels = sorted({*flat_gold, *flat_found})
+    expected = sklearn.precision_recall_fscore_support(flat_gold, flat_found, labels=labels, zero_division=0)
+    for i, label in enumerate(labels):
+        rates = report["tags"][label]
+        for key, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):
+            assert rates[key] == pytest.approx(values[i])
+    assert report["entities"]["f1"] == pytest.approx(seqeval.f1_score(gold, found, zero_division=0))
+    assert report["entities"]["precision"] == pytest.approx(seqeval.precision_score(gold, found, zero_division=0))
+    assert report["entities"]["recall"] == pytest.approx(seqeval.recall_score(gold, found, zero_division=0))
+
+
+def test_unknown_words_are_scored_apart():
+    scorer = Scorer(["A", "B"])
+    scorer.add(["A", "B", "A"], ["A", "A", "A"], [False, True, True])
+    report = scorer.report()
+    assert report["unknown_words"] == {"tokens": 2, "accuracy": 0.5}
+    assert "entities" not in report
+    assert headline(report) == report["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_nothing_to_score():
+    report = Scorer(IOB2).report()
+    assert report["accuracy"] is None
+    assert "accuracy" in describe(report)
+
+
+def test_sides_of_different_length_are_refused():
+    with pytest.raises(ValueError, match="2 gold tags but 1"):
+        Scorer(IOB2).add(["O", "O"], ["O"])
+
+
+def test_description_has_a_row_for_each_tag_and_entity_type():
+    scorer = Scorer(IOB2)
+    scorer.add(["B-PER", "O"], ["B-PER", "B-LOC"])
+    text = describe(scorer.report())
+    assert all(name in text for name in ("accuracy", "entities", "PER", "LOC", "B-LOC"))
