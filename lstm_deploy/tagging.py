@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from .decoding import TaggedSentence
+from .errors import InputError
 from .formats import LineReader, Sentence, check_tags, read_gold
 from .metadata import Column
 from .predictor import Predictor
@@ -80,4 +81,7 @@ def evaluate_file(
     for sentence, result in tag_sentences(predictor, sentences):
         unknown = [token not in predictor.metadata.vocabulary for token in sentence.tokens]
         scorer.add(sentence.tags, result.tags, unknown)
-    return scorer.report()
+    report = scorer.report()
+    if not report["sentences"]:
+        raise InputError(f"{gold}: no sentences; expected at least one tagged sentence")
+    return report

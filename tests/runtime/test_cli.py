@@ -1,0 +1,324 @@
+"""The command line as its users meet it: outputs, exit codes, one-line errors, pipes."""
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from model_files import SUBWORD, TUTORIAL, corpus, rewrite, stored
+
+from lstm_deploy.cli import main
+
+COMMAND = [sys.executable, "-c", "from lstm_deploy.cli import main; main()"]
+FISH = "They\tNN\nate\tV\nthe\tDET\nfish\tNN\n\n"
+CONLLU = "# text = Ann ate\n1\tAnn\t_\t_\t_\t_\t_\t_\t_\t_\n2\tate\t_\t_\t_\t_\t_\t_\t_\t_\n\n"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working folder with the tutorial's model under the default name."""
+    (tmp_path / "exported").mkdir()
+    shutil.copy(TUTORIAL, tmp_path / "exported" / "tagger.onnx")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _run(*arguments, text=None):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], input=text)
+
+
+def _process(*arguments, **options):
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, **options)
+
+
+def _fails(done, *says, code=1):
+    assert done.exit_code == code, done.output
+    assert "Traceback" not in done.output
+    assert done.stdout == ""
+    if code == 1:
+        assert done.stderr.startswith("Error: ")
+        assert done.stderr.count("\n") == 1
+    for text in says:
+        assert text in done.stderr
+
+
+def test_texts_as_arguments(folder):
+    assert _run("run", "They ate the fish").stdout == FISH
+    assert _run("run", "They ate the fish", "They ate the fish").stdout == FISH * 2
+
+
+def test_standard_input_is_one_sentence_a_line(folder):
+    assert _run("run", text="They ate the fish\n\nThey ate the fish").stdout == FISH + "\n" + FISH
+    assert _run("run", text="").stdout == ""
+
+
+def test_json_lines_have_tokens_tags_and_scores(folder):
+    done = _run("run", "--format", "jsonl", text="They ate\n\nthe 🐟\n")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["tokens"] for row in rows] == [["They", "ate"], [], ["the", "🐟"]]
+    for row in rows:
+        assert list(row) == ["tokens", "tags", "scores"]
+        assert len(row["tokens"]) == len(row["tags"]) == len(row["scores"])
+        assert all(0 < score <= 1 for score in row["scores"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.txt", "Ann ate\n"),
+        ("x.conllu", CONLLU),
+        ("x.tsv", "Ann\tO\nate\tO\n"),
+        ("x.jsonl", '{"tokens": ["Ann", "ate"]}\n'),
+        ("x.ndjson", '{"text": "Ann ate"}\n'),
+    ],
+)
+def test_each_kind_of_input_plain_and_compressed(folder, name, content):
+    expected = _run("run", "--model", SUBWORD, "Ann ate").stdout
+    (folder / name).write_text(content)
+    (folder / f"{name}.gz").write_bytes(gzip.compress(content.encode()))
+    assert _run("run", "--model", SUBWORD, "--input", name).stdout == expected
+    assert _run("run", "--model", SUBWORD, "--input", f"{name}.gz").stdout == expected
+
+
+def test_input_format_overrides_the_name(folder):
+    (folder / "x.dat").write_text("They\nate\nthe\nfish\n")
+    assert _run("run", "--input", "x.dat", "--input-format", "columns").stdout == FISH
+    assert _run("run", "--input", "-", "--input-format", "columns", text="They\nate\nthe\nfish\n").stdout == FISH
+
+
+def test_conllu_output_keeps_the_file_and_fills_the_tags(folder):
+    (folder / "x.conllu").write_text(CONLLU)
+    out = _run("run", "--model", SUBWORD, "--input", "x.conllu", "--format", "conllu").stdout
+    tags = [line.split("\t")[1] for line in _run("run", "--model", SUBWORD, "Ann ate").stdout.split("\n")[:2]]
+    lines = CONLLU.splitlines()
+    for i, tag in enumerate(tags, 1):
+        lines[i] = lines[i].removesuffix("_") + f"Tag={tag}"
+    assert out.splitlines() == lines
+
+
+def test_output_file_appears_when_all_is_done(folder):
+    assert _run("run", "--output", "out.tsv.gz", "They ate the fish").stdout == ""
+    assert gzip.decompress((folder / "out.tsv.gz").read_bytes()).decode() == FISH
+    (folder / "bad.tsv").write_text("a\tX\n" * 5000 + "b\n")
+    _fails(_run("run", "--input", "bad.tsv", "--output", "never.txt"), "bad.tsv:5001: found 1 column")
+    assert not [path for path in folder.iterdir() if "never" in path.name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "--model", "no.onnx", "x"], "make one with `lstm-deploy export`"),
+        (["run", "--model", "x.txt", "x"], "not an ONNX model"),
+        (["run", "--model", ".", "x"], "cannot open the model file"),
+        (["run", "--input", "no.txt"], "no.txt: cannot read"),
+        (["run", "--input", "."], "cannot read (Is a directory)"),
+        (["run", "--input", "exported", "--input-format", "text"], "cannot read"),
+        (["run", "--input", "x.doc"], "unknown kind of file"),
+        (["run", "--output", "no/out.txt", "x"], "no/out.txt: cannot write"),
+        (["run", "--output", "exported", "x"], "exported: cannot write"),
+        (["run", "--input", "latin1.txt"], "latin1.txt:2: not UTF-8"),
+        (["run", "--input", "bad.conllu"], "bad.conllu:1: found 2 columns"),
+        (["run", "--input", "broken.txt.gz"], "damaged or cut off"),
+        (["eval", "exported/tagger.onnx", "x.txt"], "plain text has no tags"),
+        (["eval", "exported/tagger.onnx", "other.tsv"], "other.tsv:1: the tag 'NOUN' is not in the training data"),
+        (["eval", "exported/tagger.onnx", "empty.tsv"], "no sentences"),
+        (["eval", "exported/tagger.onnx", "bad.conllu"], "has no column tag"),
+        (["eval", "no.onnx", "other.tsv"], "no.onnx"),
+        (["verify", "no.onnx"], "no.onnx"),
+        (["inspect", "x.txt"], "not an ONNX model"),
+        (["inspect", "no.onnx"], "no.onnx"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_1(folder, arguments, says):
+    (folder / "x.txt").write_text("text")
+    (folder / "x.doc").write_text("text")
+    (folder / "latin1.txt").write_bytes("ok\nnaïve\n".encode("latin-1"))
+    (folder / "bad.conllu").write_text("a\tb\n")
+    (folder / "broken.txt.gz").write_bytes(gzip.compress(b"They ate\n" * 100)[:-9])
+    (folder / "other.tsv").write_text("fish\tNOUN\n")
+    (folder / "empty.tsv").write_text("\n")
+    _fails(_run(*arguments), says)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--input", "x.txt", "a text"],
+        ["run", "--format", "xml", "x"],
+        ["run", "--threads", "0", "x"],
+        ["run", "--provider", "tpu", "x"],
+        ["run", "--no-such-option"],
+        ["eval", "only-one"],
+        ["verify", "--input", "x.txt"],
+        ["train", "--dev", "x.conllu"],
+        ["train", "--epochs", "0"],
+        ["no-such-command"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(folder, arguments):
+    _fails(_run(*arguments), code=2)
+
+
+def test_nothing_to_tag_at_a_terminal(folder):
+    pty = pytest.importorskip("pty")
+    master, terminal = pty.openpty()
+    done = subprocess.run([*COMMAND, "run"], stdin=terminal, capture_output=True, text=True)
+    os.close(terminal)
+    os.close(master)
+    assert done.returncode == 2
+    assert "nothing to tag" in done.stderr
+
+
+def test_head_ends_the_command_quietly(folder):
+    (folder / "long.txt").write_text("They ate the fish\n" * 100_000)
+    command = f"{sys.executable} -c 'from lstm_deploy.cli import main; main()' run --input long.txt"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | head -2; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True
+    )
+    assert done.stdout == "They\tNN\nate\tV\n0\n"
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_an_error(folder):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, "run", "They ate the fish"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: standard output: cannot write (No space left on device)")
+    assert done.stderr.count("\n") == 1
+
+
+def test_line_buffered_answers_before_the_input_ends(folder):
+    with subprocess.Popen(
+        [*COMMAND, "run", "--line-buffered"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        child.stdin.write("They ate the fish\n")
+        child.stdin.flush()
+        assert "".join(child.stdout.readline() for _ in range(5)) == FISH
+        child.stdin.close()
+        assert child.wait(60) == 0
+
+
+def _has_cuda():
+    from lstm_deploy.providers import open_session
+
+    return open_session(TUTORIAL, "auto").provider == "cuda"
+
+
+@pytest.mark.skipif(_has_cuda(), reason="CUDA loads here")
+def test_cuda_that_does_not_load_is_an_error_with_cause_and_cure(folder):
+    _fails(
+        _run("run", "--provider", "cuda", "They ate"), "CUDA is not available: ", "lstm-deploy[gpu]", "--provider cpu"
+    )
+
+
+def test_auto_says_what_it_chose(folder):
+    done = _run("run", "--provider", "auto", "They ate the fish")
+    assert done.stdout == FISH
+    assert done.stderr.startswith("provider: c")
+
+
+def test_a_session_that_falls_back_in_silence_is_refused(monkeypatch):
+    """onnxruntime lists CUDA, creates the session and runs it on the CPU: the comparison afterwards must catch it."""
+    import onnxruntime
+
+    from lstm_deploy.errors import ProviderError
+    from lstm_deploy.providers import open_session
+
+    available = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcudnn.so.9"), raising=False)
+    real = onnxruntime.InferenceSession
+
+    def falls_back(path, options, providers):
+        os.write(
+            2, b"[E:onnxruntime] Failed to load library x with error: libcublas.so: cannot open shared object file\n"
+        )
+        return real(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", falls_back)
+    with pytest.raises(ProviderError, match=r"libcublas\.so: cannot open shared object file; install the CUDA build"):
+        open_session(TUTORIAL, "cuda")
+    chosen = open_session(TUTORIAL, "auto")
+    assert chosen.provider == "cpu"
+    assert "libcublas.so" in chosen.reason
+
+
+def test_eval_reports_fractions(folder):
+    (folder / "gold.tsv").write_text("They\tNN\nate\tV\nthe\tDET\ndog\tV\n\n")
+    report = json.loads(_run("eval", "exported/tagger.onnx", "gold.tsv", "--json").stdout)
+    assert report["tokens"] == 4
+    assert report["sentences"] == 1
+    assert report["accuracy"] in (0.75, 1.0)
+    assert report["unknown_words"]["tokens"] == 1
+    assert set(report["tags"]) <= {"NN", "V", "DET"}
+    assert "entities" not in report
+    assert "accuracy" in _run("eval", "exported/tagger.onnx", "gold.tsv").stdout
+
+
+def test_eval_can_count_unseen_tags_as_wrong(folder):
+    (folder / "gold.tsv").write_text("They\tNN\nate\tNOUN\n")
+    report = json.loads(_run("eval", "exported/tagger.onnx", "gold.tsv", "--unseen-tags", "wrong", "--json").stdout)
+    assert report["accuracy"] == 0.5
+
+
+def test_eval_of_entities_on_a_real_corpus(folder):
+    gold = corpus("wnut17/emerging.dev.conll.xz")
+    done = _run("eval", SUBWORD, gold, "--unseen-tags", "wrong", "--json")
+    report = json.loads(done.stdout)
+    assert report["tokens"] == 15_733
+    assert report["entities"]["support"] == 836
+
+
+def test_verify_passes_and_fails(folder):
+    assert json.loads(_run("verify", "--json").stdout)["ok"]
+    golden = stored(SUBWORD, "golden")
+    golden[0]["scores"][0] *= 0.99
+    rewrite(SUBWORD, "lie.onnx", golden=golden)
+    done = _run("verify", "lie.onnx")
+    assert done.exit_code == 1
+    assert "not verified: case 1" in done.stderr
+    rewrite(SUBWORD, "none.onnx", golden=[])
+    assert "no golden cases" in _run("verify", "none.onnx").stderr
+
+
+def test_inspect_shows_everything(folder):
+    report = json.loads(_run("inspect", SUBWORD, "--json").stdout)
+    assert report["format_version"] == 1
+    assert report["graph_form"] == "sequence_lens"
+    assert report["opsets"] == {"ai.onnx": 17}
+    assert [node["op"] for node in report["nodes"]].count("LSTM") == 2
+    assert report["words"] == stored(SUBWORD, "words")
+    assert report["golden"] == stored(SUBWORD, "golden")
+    assert report["proof"]["tag_differences"] == 0
+    text = _run("inspect", SUBWORD).stdout
+    for part in ("sequence_lens", "word_ids", "subword_ids", "lengths", "B-PER", "onnxruntime", "PyTorch", "2 LSTM"):
+        assert part in text
+
+
+@pytest.mark.parametrize("command", ["train", "export", "run", "eval", "verify", "inspect"])
+def test_each_help_shows_an_example(command):
+    done = _run(command, "--help")
+    assert done.exit_code == 0
+    assert f"\n  lstm-deploy {command} " in done.stdout
+    assert command in _run("--help").stdout
+
+
+def test_a_stream_takes_constant_memory(folder):
+    """Ten times the text may not take noticeably more memory."""
+    code = (
+        "import resource; from lstm_deploy.cli import main\n"
+        "main(['run', '--input', '{0}', '--output', '/dev/null'], standalone_mode=False)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    peaks = []
+    for name, lines in (("short.txt", 10_000), ("long.txt", 100_000)):
+        (folder / name).write_text("".join(f"They ate the fish w{i % 90_000} .\n" for i in range(lines)))
+        done = subprocess.run([sys.executable, "-c", code.format(name)], capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout) / 1024)
+    assert peaks[1] - peaks[0] < 40, peaks
