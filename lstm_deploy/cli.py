@@ -1,6 +1,7 @@
 """The command line: parses, calls, and turns the package's errors into one line. Heavy imports stay inside commands."""
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +34,16 @@ DEFAULT_MODEL = Path("exported/tagger.onnx")
 _PATH = click.Path(path_type=Path)
 _PROVIDERS = click.Choice(["cpu", "cuda", "auto"])
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class _Rate(click.FloatRange):
+    """A number in a range; unlike its parent it refuses nan, which is below and above nothing."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 class _Commands(click.Group):
@@ -76,18 +87,16 @@ def _train_options(command: _F) -> _F:
         click.option("--subwords/--no-subwords", default=None, help="Hashed subword features [subwords]."),
         click.option("--buckets", type=click.IntRange(1), help="Rows of the feature table [16384]."),
         click.option("--case", type=click.Choice(["keep", "lower"]), help="Case policy of word look-up [keep]."),
-        click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="Dropout [0.2]."),
+        click.option("--dropout", type=_Rate(0, 1, max_open=True), help="Dropout [0.2]."),
         click.option("--epochs", type=click.IntRange(1), help="Passes over the data, at most [10]."),
         click.option("--batch-size", type=click.IntRange(1), help="Sentences a step [32]."),
         click.option("--optimizer", type=click.Choice(["adamw", "sgd"]), help="adamw is one-cycle [adamw]."),
-        click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Peak learning rate [0.008]."),
-        click.option("--weight-decay", type=click.FloatRange(0), help="Weight decay [0.01]."),
-        click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), help="Label smoothing [0.05]."),
-        click.option(
-            "--unknown-rate", type=click.FloatRange(0, 1), help="Words seen once that train the unknown word [0.5]."
-        ),
+        click.option("--learning-rate", type=_Rate(0, min_open=True), help="Peak learning rate [0.008]."),
+        click.option("--weight-decay", type=_Rate(0), help="Weight decay [0.01]."),
+        click.option("--label-smoothing", type=_Rate(0, 1, max_open=True), help="Label smoothing [0.05]."),
+        click.option("--unknown-rate", type=_Rate(0, 1), help="Words seen once that train the unknown word [0.5]."),
         click.option("--patience", type=click.IntRange(0), help="Epochs without gain before stopping; 0 = never [4]."),
-        click.option("--seed", type=int, help="Of weights, order and dropout [1]."),
+        click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of weights, order and dropout [1]."),
         click.option("--licence", help="The data's licence, kept in the model file."),
     ]
     for option in reversed(options):

@@ -13,6 +13,7 @@
     │   ├── FormatVersionError                 it is newer than this lstm-deploy
     │   └── MetadataError                      its metadata is broken or contradicts its graph
     ├── CheckpointError (ValueError)           a checkpoint folder cannot be used
+    ├── DivergedError (ArithmeticError)        training has run out of numbers
     ├── ProviderError (RuntimeError)           the execution provider asked for does not load
     ├── IdRangeError (IndexError)              ids or lengths outside what the model has
     └── ParityError (ArithmeticError)          an exported file does not answer as PyTorch does
@@ -63,6 +64,10 @@ class MetadataError(ModelFileError):
 
 class CheckpointError(LstmDeployError, ValueError):
     """A checkpoint folder is missing, incomplete or not the one expected."""
+
+
+class DivergedError(LstmDeployError, ArithmeticError):
+    """The training loss is no longer a number."""
 
 
 class ProviderError(LstmDeployError, RuntimeError):

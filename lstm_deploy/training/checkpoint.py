@@ -87,12 +87,12 @@ def load_checkpoint(folder: str | Path) -> tuple[Checkpoint, LSTMTagger]:
     """
     folder = Path(folder)
     checkpoint = load_description(folder)
-    model = checkpoint.new_model()
     try:
+        model = checkpoint.new_model()
         model.load_state_dict(load_file(folder / WEIGHTS))
     except FileNotFoundError as e:
         raise CheckpointError(f"{folder}: no {WEIGHTS}; finish the run with `lstm-deploy train ... --resume`") from e
-    except (SafetensorError, OSError, RuntimeError) as e:
+    except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as e:
         reason = " ".join(str(e).split())
         raise CheckpointError(f"{folder / WEIGHTS}: not the weights of this tagger ({reason:.200}); train again") from e
     return checkpoint, model.eval()
@@ -118,8 +118,8 @@ def load_description(folder: Path) -> Checkpoint:
             ),
             tuple(value["tags"]),
             Tokenizer.from_json(value["tokenizer"]),
-            value["provenance"],
-            value["samples"],
+            {**value["provenance"], "versions": dict(value["provenance"]["versions"])},
+            [{"tokens": list(sample["tokens"]), "text": sample["text"]} for sample in value["samples"]],
         )
     except OSError as e:
         raise CheckpointError(

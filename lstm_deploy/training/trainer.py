@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ..batching import plan_batches
 from ..encoding import Encoder, Inputs
-from ..errors import CheckpointError
+from ..errors import CheckpointError, DivergedError
 from ..formats import Sentence, atomic_output
 from ..scoring import Scorer, headline
 from .checkpoint import LOG, RESUME, WEIGHTS, Checkpoint, load_tensors, save_tensors
@@ -25,6 +25,7 @@ from .model import LSTMTagger
 _BUCKET_BATCHES = 50  # batches whose sentences are sorted by length together
 _SAVE_SECONDS = 1.0  # epochs shorter than this share one save
 _EVALUATION_TOKENS = 8192
+_STATE = {"identity", "epoch", "best_epoch", "history", "groups", "scheduler"}
 
 
 @dataclass
@@ -133,6 +134,11 @@ class Trainer:
                 scheduler.step()
             tokens = sum(len(train[i].tokens) for i in batch)
             total += loss.item() * tokens
+            if not math.isfinite(total):
+                raise DivergedError(
+                    f"the loss of epoch {epoch} is {loss.item()}; lower --learning-rate {self.config.learning_rate:g} "
+                    "and start again with --overwrite"
+                )
             seen += tokens
             bar.set_description(f"epoch {epoch}/{self.config.epochs} loss {total / seen:.4f}", refresh=False)
             bar.update(tokens)
@@ -211,6 +217,8 @@ class Trainer:
         if not path.exists():
             return Progress()
         tensors, about = load_tensors(path)
+        if not isinstance(about, dict) or about.keys() != _STATE:
+            raise CheckpointError(f"{path}: not the state of a run; start the run again with --overwrite")
         if about["identity"] != self.identity:
             raise CheckpointError(
                 f"{self.folder}: {_difference(about['identity'], self.identity)}; "

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from lstm_deploy.cli import main
 from lstm_deploy.encoding import Encoder
-from lstm_deploy.errors import CheckpointError, InputError, UnknownTagError
+from lstm_deploy.errors import CheckpointError, DivergedError, InputError, UnknownTagError
 from lstm_deploy.formats import read_gold
 from lstm_deploy.tokenizer import Tokenizer
-from lstm_deploy.training.checkpoint import DESCRIPTION, WEIGHTS, load_checkpoint
+from lstm_deploy.training.checkpoint import DESCRIPTION, RESUME, WEIGHTS, load_checkpoint, save_tensors
 from lstm_deploy.training.config import ModelConfig, Recipe, TrainingConfig
 from lstm_deploy.training.corpus import read_corpus, vocabulary_of
 from lstm_deploy.training.pipeline import Data, train_tagger
@@ -175,6 +176,47 @@ def test_broken_checkpoints_are_one_line(trained, tmp_path, name, content, says)
         load_checkpoint(tmp_path)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda value: value["recipe"]["model"].update(hidden="many"),
+        lambda value: value["recipe"]["model"].update(buckets=0),
+        lambda value: value.update(tags=7),
+        lambda value: value.update(samples=[{}]),
+        lambda value: value.update(provenance={}),
+        lambda value: value.update(words=["a", "a"]),
+        lambda value: value["tokenizer"].update(kind="other"),
+    ],
+)
+def test_descriptions_with_wrong_parts_are_one_line(trained, tmp_path, spoil):
+    description = json.loads((trained / DESCRIPTION).read_text())
+    spoil(description)
+    (tmp_path / DESCRIPTION).write_text(json.dumps(description))
+    (tmp_path / WEIGHTS).write_bytes((trained / WEIGHTS).read_bytes())
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_resume_file_of_something_else_is_one_line(corpus, tmp_path):
+    (tmp_path / "c").mkdir()
+    save_tensors(tmp_path / "c" / RESUME, {"a": torch.zeros(1)})
+    with pytest.raises(CheckpointError, match="not the state of a run; start the run again with --overwrite"):
+        train_tagger(SMALL, _data(corpus), tmp_path / "c", resume=True)
+
+
+def test_a_run_that_diverges_stops_and_says_why(corpus, tmp_path):
+    wild = replace(SMALL, training=replace(SMALL.training, optimizer="sgd", learning_rate=1e30))
+    with pytest.raises(DivergedError, match="lower --learning-rate 1e"):
+        train_tagger(wild, _data(corpus), tmp_path / "c")
+    assert not (tmp_path / "c" / WEIGHTS).exists()
+
+
+@pytest.mark.parametrize("option", ["--learning-rate=nan", "--dropout=nan", "--seed=-1", "--dropout=1", "--epochs=0"])
+def test_numbers_out_of_range_are_wrong_usage(option):
+    assert CliRunner().invoke(main, ["train", option]).exit_code == 2
 
 
 def test_weights_of_another_shape_are_refused(trained, tmp_path):
