@@ -1,3 +1,4 @@
+import hashlib
 import unicodedata
 
 import pytest
@@ -28,6 +29,11 @@ def test_table_is_unicode_14s():
 @pytest.mark.skipif(unicodedata.unidata_version != "14.0.0", reason="this Python's unicodedata is not Unicode 14.0")
 def test_lower_case_is_unicode_14s():
     assert lower(EVERYTHING) == "".join(char.lower() for char in EVERYTHING)
+
+
+def test_every_python_lowers_alike():
+    digest = hashlib.sha256(lower(EVERYTHING).encode("utf-8", "surrogatepass")).hexdigest()
+    assert digest == "0b7ee85d925550d0a592bc89a1937d2a7a46a056610c45c7163d84a9f935491c"
 
 
 @given(st.text())
