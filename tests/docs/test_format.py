@@ -1,0 +1,94 @@
+"""FORMAT.md is enough: a client written from it, sharing no code, gives what the package gives."""
+
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lstm_deploy import Predictor
+from lstm_deploy.formats import read_gold
+from lstm_deploy.tokenizer import Tokenizer
+
+if unicodedata.unidata_version != "14.0.0":
+    pytest.skip("the client takes Unicode 14.0 from unicodedata; this Python has another", allow_module_level=True)
+
+from format_client import Client
+
+ROOT = Path(__file__).parents[2]
+MODELS = [ROOT / "exported" / "tutorial.onnx", ROOT / "tests" / "runtime" / "data" / "subword.onnx"]
+DATA = ROOT.parent / "shared" / "data"
+ODD = st.text(
+    st.sampled_from("aZ9.,'’-!@:/& ()wW🙂👩\u200d\u0301İ東\u200e_·ʼ½Ⅷ") | st.characters(exclude_categories=["Cs"])
+)
+
+
+@pytest.fixture(scope="module")
+def client():
+    return Client(MODELS[1])
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor.load(MODELS[1])
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_golden_cases_hold_for_the_client(path):
+    client = Client(path)
+    cases = client.meta["golden"]
+    for case in cases:
+        arrays = client.arrays([case["tokens"]])
+        for kind, ids in case["inputs"].items():
+            assert arrays[kind][0].tolist() == ids
+        assert client.run([case["tokens"]])[0][0] == case["tag_ids"]
+        if case["text"] is not None:
+            assert client.tokens(case["text"]) == case["tokens"]
+    for case, (tag_ids, scores) in zip(cases, client.run([case["tokens"] for case in cases]), strict=True):
+        assert tag_ids == case["tag_ids"]
+        assert [client.meta["tags"][i] for i in tag_ids] == case["tags"]
+        np.testing.assert_allclose(np.log(scores), np.log(case["scores"]), rtol=1e-5, atol=1e-5)
+
+
+def _agree(client, predictor, text):
+    tokens = predictor.metadata.tokenizer.tokens(text)
+    assert client.tokens(text) == tokens
+    if tokens:
+        for kind, ids in predictor.encoder.encode([tokens]).items():
+            np.testing.assert_array_equal(client.arrays([tokens])[kind], ids)
+
+
+@settings(max_examples=500, deadline=None)
+@given(ODD)
+def test_odd_text(client, predictor, text):
+    _agree(client, predictor, text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    ODD,
+    st.lists(st.sampled_from(["'s", "n't", "a", "9", "ß"]), unique=True),
+    st.lists(st.sampled_from(["a.", "-a", "aZ", "🙂", "Z9"]), unique=True),
+    st.sampled_from(["", "-", "-'.", "’·:@/_&"]),
+)
+def test_every_tokenizer_spec(client, text, suffixes, keep, split):
+    tokenizer = Tokenizer("words", frozenset(keep), tuple(suffixes), split)
+    before = client.meta["tokenizer"]
+    client.meta["tokenizer"] = tokenizer.to_json()
+    try:
+        assert client.tokens(text) == tokenizer.tokens(text)
+    finally:
+        client.meta["tokenizer"] = before
+
+
+@pytest.mark.parametrize(
+    "name", ["ud-english-ewt/en_ewt-ud-dev", "ud-turkish-imst/tr_imst-ud-dev", "ud-chinese-gsdsimp/zh_gsdsimp-ud-dev"]
+)
+def test_real_text(client, predictor, name):
+    path = DATA / f"{name}.conllu.xz"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    for sentence in read_gold(path):
+        _agree(client, predictor, sentence.text)
