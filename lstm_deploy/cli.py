@@ -54,12 +54,19 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return result
         except BrokenPipeError:  # whoever read the output has had enough
             _discard_standard_output()
             ctx.exit(0)
         except LstmDeployError as e:
             raise click.ClickException(" ".join(str(e).split())) from e
+        except OSError as e:  # a file or stream that no reader or writer of ours stands for
+            _discard_standard_output()
+            where = e.filename or "standard output"
+            raise click.ClickException(f"{where}: {e.strerror or e}; make room, or pass another path") from e
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -227,7 +234,7 @@ def run(
     """
     if texts and source:
         raise click.UsageError("TEXT and --input cannot be given together")
-    if not texts and source is None and sys.stdin.isatty():
+    if not texts and source is None and (sys.stdin is None or sys.stdin.isatty()):
         raise click.UsageError('nothing to tag: give "a text", --input FILE, or pipe sentences in')
     from .predictor import Predictor
     from .tagging import tag_sentences, with_progress
@@ -343,14 +350,10 @@ def _sink(output: Path | None) -> Iterator[BinaryIO]:
         with atomic_output(output) as stream:
             yield stream
         return
-    try:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as e:
-        _discard_standard_output()
-        raise OutputError(f"standard output: cannot write ({e.strerror}); make room, or pass --output FILE") from e
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; pass --output FILE")
+    yield sys.stdout.buffer
+    sys.stdout.buffer.flush()
 
 
 def _discard_standard_output() -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from .errors import MetadataError
 from .metadata import FORMAT_VERSION, PREFIX, ModelMetadata
 from .modelfile import read_model_file
 
@@ -47,7 +48,21 @@ def inspect_model(path: str | Path) -> dict[str, Any]:
 
 
 def describe(report: dict[str, Any]) -> str:
-    """`inspect_model`'s report for people, several lines."""
+    """`inspect_model`'s report for people, several lines.
+
+    Raises:
+        MetadataError: provenance or proof are not as FORMAT.md says; no client needs them for an answer.
+    """
+    try:
+        return _describe(report)
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise MetadataError(
+            f"{report['file']}: its training or proof metadata is malformed ({type(e).__name__}: {e}); "
+            "see it with --json, or export the model again"
+        ) from e
+
+
+def _describe(report: dict[str, Any]) -> str:
     proof, training = report["proof"], report["training"]
     operators = ", ".join(f"{n} {op}" for op, n in Counter(node["op"] for node in report["nodes"]).most_common())
     words = [word for word in report["words"] if word is not None]

@@ -172,7 +172,7 @@ class _Reader:
             raise MissingMetadataError(
                 f"{self.source}: an ONNX model without lstm-deploy metadata; make the file with `lstm-deploy export`"
             )
-        if not version.isdecimal() or int(version) < 1:
+        if not version.isdecimal() or len(version) > 9 or int(version) < 1:
             raise self._error("format_version", f"is {version!r:.40}; expected a whole number from 1")
         if int(version) > FORMAT_VERSION:
             raise FormatVersionError(

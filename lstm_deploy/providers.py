@@ -102,10 +102,9 @@ def _try_cuda(runtime: ModuleType, path: Path, threads: int) -> tuple[Any, str]:
                 runtime.preload_dlls()
         try:
             session = _create(runtime, path, [_CUDA, _CPU], threads, log_level=_ERRORS)
-        except NotOnnxError:
-            raise
-        except Exception as e:  # noqa: BLE001 - onnxruntime raises classes of its own for a device that fails
-            return None, _one_line(str(e))
+        except NotOnnxError as e:
+            _create(runtime, path, [_CPU], threads)  # raises if it is the file's fault
+            return None, _one_line(str(e.__cause__))
     if session.get_providers()[0] == _CUDA:
         return session, ""
     return None, _cause(log) or f"the session runs on {session.get_providers()[0]}"
@@ -118,13 +117,12 @@ def _create(runtime: ModuleType, path: Path, providers: list[str], threads: int,
     options.enable_mem_pattern = False  # patterns are kept per shape, and every batch has its own
     options.log_severity_level = log_level
     try:
-        return runtime.InferenceSession(str(path), options, providers=providers)
-    except Exception as e:
-        if type(e).__name__ in {"InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoModel", "NotImplemented"}:
-            raise NotOnnxError(
-                f"{path}: onnxruntime {runtime.__version__} refuses the model: {_one_line(str(e))}"
-            ) from e
-        raise
+        # Without enable_fallback=0 a failure is retried, and told on standard output.
+        return runtime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+    except Exception as e:  # onnxruntime has a dozen classes for this, with no base of their own
+        raise NotOnnxError(
+            f"{path}: onnxruntime {runtime.__version__} refuses the model: {_one_line(str(e))}; export the model again"
+        ) from e
 
 
 @contextlib.contextmanager

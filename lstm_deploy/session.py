@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .encoding import Inputs
-from .errors import IdRangeError, MetadataError
+from .errors import IdRangeError, MetadataError, ModelFileError
 from .metadata import ModelMetadata
 from .modelfile import ModelFile, read_model_file
 from .providers import Provider, open_session
@@ -51,6 +51,7 @@ class TaggerSession:
         self.provider = opened.provider
         self.provider_reason = opened.reason
         self._session = opened.session
+        self._path = path
         _check_signature(self._session, self.metadata, str(path))
         self._limits = {spec["name"]: spec["rows"] for spec in self.metadata.inputs() if "rows" in spec}
 
@@ -62,13 +63,21 @@ class TaggerSession:
         Raises:
             IdRangeError: an id outside its table, a length below 0 or above the sequence axis, or
                 arrays whose batch and sequence axes differ.
+            ModelFileError: onnxruntime fails on it.
         """
         self._check(inputs)
         batch, sequence = inputs["word_ids"].shape
         if not batch or not sequence:
             tags = len(self.metadata.tags)
             return Scores(np.empty((batch, sequence), np.int32), np.empty((batch, sequence, tags), np.float32))
-        return Scores(*self._session.run(["tag_ids", "log_probs"], inputs))
+        try:
+            return Scores(*self._session.run(["tag_ids", "log_probs"], inputs))
+        except Exception as e:  # onnxruntime has a dozen classes for this, with no base of their own
+            reason = " ".join(str(e).split())
+            raise ModelFileError(
+                f"{self._path}: onnxruntime cannot run the model on a batch of {batch} x {sequence} ({reason:.300}); "
+                "if memory is short lower batch_tokens, else export the model again"
+            ) from e
 
     def _check(self, inputs: Inputs) -> None:
         shape = inputs["word_ids"].shape

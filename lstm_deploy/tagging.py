@@ -49,7 +49,7 @@ def with_progress(
         unit="B",
         unit_scale=True,
         delay=_PROGRESS_DELAY,
-        disable=not sys.stderr.isatty(),
+        disable=sys.stderr is None or not sys.stderr.isatty(),
         dynamic_ncols=True,
     ) as bar:
         tokens = 0

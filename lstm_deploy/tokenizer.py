@@ -64,6 +64,8 @@ class Tokenizer:
         Raises:
             KeyError, TypeError, ValueError: it is not one.
         """
+        if not all(isinstance(item, str) for item in [*spec["keep"], *spec["suffixes"], spec["split"]]):
+            raise TypeError("the tokenizer's lists hold something other than strings")
         return cls(spec["kind"], frozenset(spec["keep"]), tuple(spec["suffixes"]), spec["split"])
 
     def spans(self, text: str) -> list[tuple[int, int]]:

@@ -48,7 +48,7 @@ def export_model(checkpoint: Checkpoint, model: LSTMTagger, output: str | Path) 
     metadata = _metadata(checkpoint)
     graph = tagger_model(model, metadata)
     with TemporaryDirectory(prefix="lstm-deploy-") as scratch:
-        draft = Path(scratch) / output.name
+        draft = Path(scratch) / "draft.onnx"
         draft.write_bytes(_with_metadata(graph, metadata))
         proof = prove(TaggerSession(draft), model)
         check(proof, str(output))

@@ -167,9 +167,18 @@ def _read_jsonl(lines: LineReader, tokenizer: Tokenizer, *, gold: bool) -> Itera
                 raise InputError(
                     f'{where}: no "{name}" that is a list of strings; expected {{"tokens": [...]}} or text'
                 )
-        if gold and len(tags) != len(tokens):
-            raise InputError(f"{where}: {len(tokens)} tokens but {len(tags)} tags; expected one tag a token")
+        if gold:
+            _check_gold(tokens, tags, where)
         yield Sentence(tokens, tags, [number] * len(tokens), text=text if isinstance(text, str) else None)
+
+
+def _check_gold(tokens: list[str], tags: list[str], where: str) -> None:
+    """What columns cannot hold is no gold either."""
+    if len(tags) != len(tokens):
+        raise InputError(f"{where}: {len(tokens)} tokens but {len(tags)} tags; expected one tag a token")
+    for token, tag in zip(tokens, tags, strict=True):
+        if not token or tag.split() != [tag] or any("\ud800" <= char <= "\udfff" for char in token + tag):
+            raise InputError(f"{where}: the pair {token!r:.40}, {tag!r:.40}; expected a word and a tag without spaces")
 
 
 def _read_columns(lines: LineReader, *, gold: bool) -> Iterator[Sentence]:

@@ -2,11 +2,13 @@
 
 import bz2
 import contextlib
+import errno
 import gzip
 import io
 import lzma
 import os
 import sys
+import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +50,8 @@ class LineReader:
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
         """(line number from 1, line with its line feed); only a line feed ends a line."""
+        if self._raw is None and sys.stdin is None:
+            raise InputError("standard input is closed; pass TEXT or --input FILE")
         raw = self._raw or sys.stdin.buffer
         opener = _OPENERS.get(Path(self._path).suffix) if self._raw else None
         stream = opener(raw) if opener else raw
@@ -79,9 +83,11 @@ def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
         OutputError: the file cannot be written.
     """
     path = Path(path)
-    direct = path.exists() and not path.is_file() and not path.is_dir()
-    partial = path if direct else path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        direct = path.exists() and not path.is_file()
+        partial = path if direct else path.with_name(f".{uuid.uuid4().hex}.partial")
         raw = partial.open("wb")
     except OSError as e:
         raise _unwritable(path, e) from e

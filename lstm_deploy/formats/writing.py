@@ -56,7 +56,7 @@ def _new_conllu(source: Sentence, result: TaggedSentence, column: Column) -> byt
         return b""  # CoNLL-U has no empty sentence
     rows = []
     for i, (token, tag) in enumerate(zip(result.tokens, result.tags, strict=True), 1):
-        rows.append("\t".join(_filled([str(i), token, *"________"], tag, column)) + "\n")
+        rows.append("\t".join(_filled([str(i), token or "_", *"________"], tag, column)) + "\n")
     text = source.text if source.text is not None else " ".join(result.tokens)
     return _encode([f"# text = {' '.join(text.split())}\n"], 0) + _encode(rows, 9) + b"\n"
 

@@ -60,8 +60,18 @@ class Checkpoint:
         return Encoder(self.vocabulary, self.features)
 
     def new_model(self) -> LSTMTagger:
-        """The architecture with fresh weights."""
-        return LSTMTagger(self.recipe.model, words=len(self.vocabulary), tags=len(self.tags))
+        """The architecture with fresh weights.
+
+        Raises:
+            CheckpointError: it does not fit into memory.
+        """
+        try:
+            return LSTMTagger(self.recipe.model, words=len(self.vocabulary), tags=len(self.tags))
+        except (MemoryError, RuntimeError) as e:  # torch has no class of its own for a CPU out of memory
+            reason = " ".join(str(e).split())
+            raise CheckpointError(
+                f"the model cannot be made ({reason:.160}); lower --hidden, --embedding, --layers or --buckets"
+            ) from e
 
     def save_description(self, folder: Path) -> None:
         """Writes ``tagger.json``."""
@@ -125,7 +135,7 @@ def load_description(folder: Path) -> Checkpoint:
         raise CheckpointError(
             f"{folder}: no checkpoint there ({DESCRIPTION}: {e.strerror}); run `lstm-deploy train`"
         ) from e
-    except (ValueError, KeyError, TypeError) as e:
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise CheckpointError(f"{path}: not a tagger's description ({type(e).__name__}: {e}); train again") from e
 
 

@@ -115,14 +115,16 @@ def _prepare(
         left_over.unlink(missing_ok=True)
     if overwrite:
         (output / RESUME).unlink(missing_ok=True)
-    elif resume:
-        if not (output / RESUME).exists():
-            report(f"{output}: nothing to resume, starting from the beginning")
-    elif (output / RESUME).exists():
-        raise CheckpointError(
-            f"{output}: holds an unfinished run; go on with --resume, or start again with --overwrite"
-        )
-    elif (output / WEIGHTS).exists() and (output / DESCRIPTION).exists():
+        return
+    if (output / RESUME).exists():
+        if not resume:
+            raise CheckpointError(
+                f"{output}: holds an unfinished run; go on with --resume, or start again with --overwrite"
+            )
+        return
+    if resume:
+        report(f"{output}: nothing to resume, starting from the beginning")
+    if (output / WEIGHTS).exists() and (output / DESCRIPTION).exists():
         old = load_description(output)
         if {"recipe": old.recipe.to_json(), "data": old.provenance.get("data")} != identity:
             raise CheckpointError(

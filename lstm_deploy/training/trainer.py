@@ -224,6 +224,22 @@ class Trainer:
                 f"{self.folder}: {_difference(about['identity'], self.identity)}; "
                 "resume with the same settings, or start again with --overwrite"
             )
+        try:
+            self._load(tensors, about, optimizer, scheduler)
+        except (RuntimeError, KeyError, TypeError, ValueError) as e:
+            reason = " ".join(str(e).split())
+            raise CheckpointError(
+                f"{path}: not the state of this run ({reason:.200}); start again with --overwrite"
+            ) from e
+        return Progress(about["epoch"], about["history"], _under(tensors, "best."), about["best_epoch"])
+
+    def _load(
+        self,
+        tensors: dict[str, Tensor],
+        about: dict[str, Any],
+        optimizer: torch.optim.Optimizer,
+        scheduler: torch.optim.lr_scheduler.LRScheduler | None,
+    ) -> None:
         self.model.load_state_dict(_under(tensors, "model."))
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _under(tensors, "optimizer.").items():
@@ -233,7 +249,6 @@ class Trainer:
         optimizer.load_state_dict({"state": state, "param_groups": groups})
         if scheduler:
             scheduler.load_state_dict(about["scheduler"])
-        return Progress(about["epoch"], about["history"], _under(tensors, "best."), about["best_epoch"])
 
     def _write_log(self, progress: Progress) -> None:
         with atomic_output(self.folder / LOG) as stream:

@@ -185,12 +185,37 @@ def test_head_ends_the_command_quietly(folder):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_is_an_error(folder):
+@pytest.mark.parametrize("arguments", [["run", "They ate the fish"], ["inspect", "--json"], ["verify"]])
+def test_a_full_disk_is_an_error(folder, arguments):
     with open("/dev/full", "w") as full:
-        done = subprocess.run([*COMMAND, "run", "They ate the fish"], stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: standard output: cannot write (No space left on device)")
+    assert done.stderr.startswith("Error: standard output: No space left on device")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "says"),
+    [
+        ("run <&-", 2, "nothing to tag"),
+        ("run --input - <&-", 1, "standard input is closed"),
+        ("run 'They ate' >&-", 1, "standard output is closed"),
+        ("run --input x.txt 2>&-", 0, ""),
+    ],
+)
+def test_closed_standard_streams(folder, redirection, code, says):
+    (folder / "x.txt").write_text("They ate\n")
+    command = f"{sys.executable} -c 'from lstm_deploy.cli import main; main()' {redirection}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == code
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("output", [".", "", "/", "..", "exported", "x" * 300])
+def test_outputs_that_are_no_file(folder, output):
+    _fails(_run("run", "--output", output, "They ate"), "cannot write")
+    assert [path.name for path in folder.iterdir()] == ["exported"]
 
 
 def test_line_buffered_answers_before_the_input_ends(folder):
@@ -235,7 +260,7 @@ def test_a_session_that_falls_back_in_silence_is_refused(monkeypatch):
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcudnn.so.9"), raising=False)
     real = onnxruntime.InferenceSession
 
-    def falls_back(path, options, providers):
+    def falls_back(path, options, providers, **others):
         os.write(
             2, b"[E:onnxruntime] Failed to load library x with error: libcublas.so: cannot open shared object file\n"
         )

@@ -9,11 +9,13 @@ from model_files import SUBWORD, TUTORIAL, rewrite, stored
 from lstm_deploy import Predictor
 from lstm_deploy.errors import (
     FormatVersionError,
+    LstmDeployError,
     MetadataError,
     MissingMetadataError,
     ModelFileError,
     NotOnnxError,
 )
+from lstm_deploy.inspection import describe, inspect_model
 from lstm_deploy.metadata import ModelMetadata
 from lstm_deploy.modelfile import read_model_file
 
@@ -70,6 +72,8 @@ def _with(key, change):
     [
         ({"format_version": "2"}, FormatVersionError, "pip install --upgrade lstm-deploy"),
         ({"format_version": "one"}, MetadataError, "'one'"),
+        ({"format_version": "9" * 5000}, MetadataError, "expected a whole number"),
+        (_with("tokenizer", lambda v: v.update(suffixes=[1])), MetadataError, "other than strings"),
         ({"graph_form": "gate"}, MetadataError, "expected one of sequence_lens"),
         ({"column": "lemma"}, MetadataError, "expected one of upos, xpos, tag"),
         ({"words": "{"}, MetadataError, "is not JSON"),
@@ -137,6 +141,29 @@ def test_an_onnx_file_that_is_not_ours(tmp_path):
     kept = b"".join(raw for number, raw in top_level_fields(SUBWORD.read_bytes()) if number != 14)
     (tmp_path / "m.onnx").write_bytes(kept)
     assert "without lstm-deploy metadata" in _error(MissingMetadataError, tmp_path / "m.onnx")
+
+
+def test_a_damaged_file_gives_an_error_of_ours_or_an_answer(tmp_path, capfd):
+    """Bytes of graph and metadata flipped, one at a time: never another exception, never noise on standard output."""
+    whole = TUTORIAL.read_bytes()
+    for at in range(0, len(whole), 37):
+        (tmp_path / "m.onnx").write_bytes(whole[:at] + bytes([whole[at] ^ 0x5A]) + whole[at + 1 :])
+        try:
+            assert len(Predictor.load(tmp_path / "m.onnx").predict(["They", "ate"]).tags) == 2
+        except LstmDeployError as e:
+            assert "\n" not in str(e)
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("training", {"data": 3}), ("training", {"scores": {"dev": {"accuracy": "x"}}}), ("proof", {"tokens": "x"})],
+)
+def test_provenance_that_cannot_be_shown(tmp_path, key, value):
+    path = rewrite(SUBWORD, tmp_path / "m.onnx", **{key: value})
+    assert Predictor.load(path).predict(["Ann"]).tags
+    with pytest.raises(MetadataError, match="see it with --json"):
+        describe(inspect_model(path))
 
 
 @settings(max_examples=60)

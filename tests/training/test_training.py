@@ -147,6 +147,8 @@ def test_another_runs_checkpoint_is_left_alone_unless_told(trained, corpus, tmp_
     before = {path.name: path.read_bytes() for path in trained.iterdir()}
     with pytest.raises(CheckpointError, match="another run; pass another --output, or replace it with --overwrite"):
         train_tagger(other, _data(corpus), trained)
+    with pytest.raises(CheckpointError, match="another run"):
+        train_tagger(other, _data(corpus), trained, resume=True)
     assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
     train_tagger(SMALL, _data(corpus), tmp_path / "c")
     train_tagger(SMALL, _data(corpus), tmp_path / "c")  # the same run may be made again
@@ -205,6 +207,12 @@ def test_a_resume_file_of_something_else_is_one_line(corpus, tmp_path):
     save_tensors(tmp_path / "c" / RESUME, {"a": torch.zeros(1)})
     with pytest.raises(CheckpointError, match="not the state of a run; start the run again with --overwrite"):
         train_tagger(SMALL, _data(corpus), tmp_path / "c", resume=True)
+
+
+def test_a_model_that_does_not_fit_is_one_line(tmp_path):
+    done = CliRunner().invoke(main, ["train", "--hidden", "2000000000", "--output", str(tmp_path / "c")])
+    assert done.exit_code == 1
+    assert "lower --hidden" in done.stderr
 
 
 def test_a_run_that_diverges_stops_and_says_why(corpus, tmp_path):
