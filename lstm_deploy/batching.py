@@ -2,29 +2,36 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 
-def plan_batches(lengths: Sequence[int], *, max_tokens: int, min_batches: int = 1) -> list[list[int]]:
+_SMALL = 512
+"""Cells below which a batch is not made smaller only to share work out evenly."""
+
+
+def plan_batches(lengths: Sequence[int], *, max_tokens: int, workers: int = 1) -> list[list[int]]:
     """Indices of the sentences of each batch, longest batch first.
 
     A batch takes sentences of neighbouring lengths, so that little of it is padding, and holds
     at most ``max_tokens`` cells (rows x longest row) unless a single sentence is longer. Empty
-    sentences are in no batch. With ``min_batches`` > 1 the budget shrinks so that this many
-    workers get something to do, where there are sentences enough.
+    sentences are in no batch. With several workers each batch is at most an equal share of what
+    is left: the last ones are small, so that all workers end at about the same time (guided
+    self-scheduling, Polychronopoulos and Kuck 1987).
 
     Raises:
         ValueError: ``max_tokens`` below 1.
     """
     if max_tokens < 1:
         raise ValueError(f"max_tokens is {max_tokens}; at least 1 is needed")
-    if min_batches > 1:
-        max_tokens = min(max_tokens, max(-(-sum(lengths) // min_batches), 1))
-    order = sorted((i for i, n in enumerate(lengths) if n), key=lambda i: -lengths[i])
+    counts = np.asarray(lengths, np.int64)
+    order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)].tolist()
+    left = int(counts.sum())
+    small = min(_SMALL, -(-left // workers))
     batches: list[list[int]] = []
-    longest = 0
-    for i in order:
-        if batches and (len(batches[-1]) + 1) * longest <= max_tokens:
-            batches[-1].append(i)
-        else:
-            batches.append([i])
-            longest = lengths[i]
+    start = 0
+    while start < len(order):
+        share = max_tokens if workers == 1 else min(max_tokens, max(-(-left // workers), small))
+        end = start + max(share // lengths[order[start]], 1)
+        batches.append(order[start:end])
+        left -= sum(lengths[i] for i in batches[-1])
+        start = end
     return batches

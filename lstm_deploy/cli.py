@@ -184,20 +184,41 @@ def train(
 @main.command()
 @click.argument("checkpoint", type=_PATH, default=DEFAULT_CHECKPOINT)
 @click.option("--output", type=_PATH, default=DEFAULT_MODEL, show_default=True, help="The ONNX file.")
-def export(checkpoint: Path, output: Path) -> None:
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="fp16: half the file; int8: a quarter of it, and more than twice as fast on many sentences.",
+)
+@click.option("--dev", type=_PATH, help="With fp16 and int8: tagged file to measure on what rounding costs.")
+@click.option("--max-drop", type=_Rate(0), help="Points of accuracy (and entity F1) that it may cost [0.1].")
+def export(checkpoint: Path, output: Path, precision: Any, dev: Path | None, max_drop: float | None) -> None:
     """Export CHECKPOINT to one ONNX file, proved equal to PyTorch before it appears.
 
     \b
     lstm-deploy export my-tagger --output my-tagger.onnx
+    lstm-deploy export my-tagger --output small.onnx --precision int8 --dev dev.conllu
     """
+    if precision == "fp32" and (dev or max_drop is not None):
+        raise click.UsageError("--dev and --max-drop measure rounding: give --precision fp16 or int8 too")
+    if precision != "fp32" and dev is None:
+        raise click.UsageError(f"--precision {precision} rounds: give --dev FILE, a tagged file to measure the cost on")
     from .training import require
 
     require("torch", "onnx", "safetensors")
+    from .export.cost import MAX_DROP, Rounding
     from .export.exporter import export_checkpoint
 
-    proof = export_checkpoint(checkpoint, output)
+    rounding = Rounding(precision, dev, MAX_DROP if max_drop is None else max_drop) if dev else None
+    exported = export_checkpoint(checkpoint, output, rounding)
+    proof, cost = exported.proof, exported.rounding
+    if cost:
+        scores = [f"{k} {100 * v:.2f} % (fp32 {100 * cost['exact'][k]:.2f} %)" for k, v in cost["rounded"].items()]
+        _say(f"{precision} on {cost['data']}: {', '.join(scores)}, {100 * cost['same_tags']:.2f} % of tags the same")
     _say(
-        f"{output}: {proof.tokens:,} tokens in {proof.batches} ragged batches equal PyTorch's "
+        f"{output}: {proof.tokens:,} tokens in {proof.batches} ragged batches equal PyTorch's"
+        f"{'' if precision == 'fp32' else ' on the rounded weights'} "
         f"(largest difference {proof.max_difference:.2g}, {proof.ties} ties)"
     )
 
@@ -213,6 +234,7 @@ def export(checkpoint: Path, output: Path) -> None:
     "--provider", type=_PROVIDERS, default="cpu", show_default=True, help="Where to run; cuda never means cpu."
 )
 @click.option("--threads", type=click.IntRange(1), help="Batches at the same time [the cores there are].")
+@click.option("--batch-tokens", type=click.IntRange(1), help="Tokens a batch, padding counted [by the model's form].")
 @click.option("--line-buffered", is_flag=True, help="Answer each sentence before the next is read.")
 def run(
     texts: tuple[str, ...],
@@ -223,6 +245,7 @@ def run(
     form: OutputFormat,
     provider: Provider,
     threads: int | None,
+    batch_tokens: int | None,
     line_buffered: bool,
 ) -> None:
     """Tag the TEXTs given, a file, or standard input, one sentence a line.
@@ -241,16 +264,18 @@ def run(
 
     lines = None if texts else LineReader(source or "-")
     kind = "text" if texts else input_format or format_of(source or "-")
-    predictor = Predictor.load(model, provider, threads=threads)
+    predictor = Predictor.load(model, provider, threads=threads, batch_tokens=batch_tokens)
     if provider == "auto":
         _say(f"provider: {predictor.provider} ({predictor.provider_reason})")
     tokenizer = predictor.metadata.tokenizer
     if lines is None:
         sentences: Iterable[Sentence] = (Sentence(tokenizer.tokens(text), text=text) for text in texts)
-        tagged = tag_sentences(predictor, sentences, one_by_one=line_buffered)
+        tagged = tag_sentences(predictor, sentences, one_by_one=line_buffered, scores=form == "jsonl")
     else:
         sentences = read_sentences(lines, kind, tokenizer)
-        tagged = with_progress(tag_sentences(predictor, sentences, one_by_one=line_buffered), lines)
+        tagged = with_progress(
+            tag_sentences(predictor, sentences, one_by_one=line_buffered, scores=form == "jsonl"), lines
+        )
     write = writer_for(form, predictor.metadata.column)
     with _sink(output) as stream:
         for sentence, result in tagged:
@@ -327,6 +352,24 @@ def verify(model: Path, checkpoint: Path | None, source: Path | None, provider: 
         )
     if failures:
         raise click.ClickException(f"{model}: not verified: {failures[0]}; export the model again")
+
+
+@main.command()
+@click.argument("models", metavar="[MODEL]...", type=_PATH, nargs=-1)
+@click.option("--provider", type=_PROVIDERS, default="cpu", show_default=True, help="auto: CPU, and CUDA if it loads.")
+@click.option("--threads", type=click.IntRange(1), help="The most threads to try [the cores there are].")
+@click.option("--seconds", type=_Rate(0, min_open=True), default=0.3, show_default=True, help="For each measurement.")
+@click.option("--json", "as_json", is_flag=True, help="All figures as one JSON object.")
+def bench(models: tuple[Path, ...], provider: Provider, threads: int | None, seconds: float, as_json: bool) -> None:
+    """Measure MODELs on this machine: latency, throughput, threads, batches; say what to use.
+
+    \b
+    lstm-deploy bench exported/tagger.onnx exported/tagger-int8.onnx
+    """
+    from .benchmark import describe, measure
+
+    result = measure(models or (DEFAULT_MODEL,), provider, threads, seconds)
+    click.echo(json.dumps(result.to_json()) if as_json else describe(result))
 
 
 @main.command()

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from .session import Scores
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class TaggedSentence:
     """One sentence with a tag for each token.
 
     Attributes:
         tokens: as given.
         tags: one per token.
-        scores: probability of each tag, from 0 to 1.
+        scores: probability of each tag, from 0 to 1; empty where scores were not asked for.
     """
 
     tokens: tuple[str, ...]
@@ -27,7 +27,7 @@ class TaggedSentence:
         return len(self.tokens)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class TaggedText(TaggedSentence):
     """A tagged text: ``text[start:end]`` is the token, for each (start, end) of ``offsets``."""
 
@@ -36,25 +36,35 @@ class TaggedText(TaggedSentence):
 
 
 def decode(
-    sentences: Sequence[Sequence[str]], lengths: NDArray[np.int32], scores: Scores, tags: NDArray[np.object_]
+    sentences: Sequence[tuple[str, ...]], lengths: NDArray[np.int32], scores: Scores, tags: NDArray[np.object_]
 ) -> list[TaggedSentence]:
     """One result per sentence, of exactly its length.
 
     Args:
         sentences: the tokens of each row.
         lengths: (batch,) tokens in each row.
-        scores: the model's answer for the batch.
+        scores: the model's answer for the batch; without ``log_probs`` the results have no scores.
         tags: (tags,) the tag with each id.
     """
-    valid = np.arange(scores.tag_ids.shape[1]) < lengths[:, None]  # (batch, sequence)
-    tag_ids = scores.tag_ids[valid]  # (tokens,)
-    chosen = np.take_along_axis(scores.log_probs[valid], tag_ids[:, None], axis=1)[:, 0]
-    flat_tags = tags[tag_ids].tolist()
-    flat_scores = np.exp(chosen).tolist()
-    results = []
-    start = 0
-    for sentence, length in zip(sentences, lengths.tolist(), strict=True):
-        end = start + length
-        results.append(TaggedSentence(tuple(sentence), tuple(flat_tags[start:end]), tuple(flat_scores[start:end])))
-        start = end
-    return results
+    valid = scores.tag_ids >= 0  # (batch, sequence): the graph marks padding
+    flat_tags = tuple(tags[scores.tag_ids[valid]].tolist())
+    ends = np.add.accumulate(lengths).tolist()
+    spans = list(zip([0, *ends], ends, strict=False))
+    if scores.log_probs is None:
+        return [
+            TaggedSentence(tokens, flat_tags[start:end], ())
+            for tokens, (start, end) in zip(sentences, spans, strict=True)
+        ]
+    flat_scores = tuple(np.exp(scores.log_probs.max(-1)[valid]).tolist())  # the best tag's is the largest
+    return [
+        TaggedSentence(tokens, flat_tags[start:end], flat_scores[start:end])
+        for tokens, (start, end) in zip(sentences, spans, strict=True)
+    ]
+
+
+def decode_one(tokens: tuple[str, ...], scores: Scores, tags: Sequence[str]) -> TaggedSentence:
+    """`decode` for one sentence alone: few array calls, of which each is dear beside so little work."""
+    found = tuple([tags[i] for i in scores.tag_ids[0].tolist()])
+    if scores.log_probs is None:
+        return TaggedSentence(tokens, found, ())
+    return TaggedSentence(tokens, found, tuple(np.exp(scores.log_probs[0].max(-1)).tolist()))

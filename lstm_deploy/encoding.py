@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,19 +38,30 @@ class Encoder:
         Raises:
             TypeError: a token that is not a string.
         """
-        types = self._types
-        if len(types) > _MAX_CACHED_TYPES:
-            types = self._types = _TypeTable(self.vocabulary, self.features)
+        types = self._table()
         lengths = np.fromiter(map(len, sentences), np.int32, len(sentences))
+        flat = list(map(types.__getitem__, chain.from_iterable(sentences)))
         rows = np.full((len(sentences), int(lengths.max())), _PADDING_ROW, np.int32)  # (batch, sequence)
-        flat = [row for sentence in sentences for row in map(types.__getitem__, sentence)]
-        rows[np.arange(rows.shape[1]) < lengths[:, None]] = flat
-        # The tables are taken after the look-ups: by then they hold every row just looked up.
-        inputs = {"word_ids": types.word_ids[rows]}
-        if self.features is not None:
-            inputs["subword_ids"] = types.subword_ids[rows]
-        inputs["lengths"] = lengths
-        return inputs
+        rows[np.arange(rows.shape[1], dtype=np.int32) < lengths[:, None]] = flat
+        return self._inputs(types, rows, lengths)
+
+    def encode_one(self, tokens: Sequence[str]) -> Inputs:
+        """`encode` for a single sentence of at least one token, with less work around it."""
+        types = self._table()
+        rows = np.array([list(map(types.__getitem__, tokens))], np.int32)
+        return self._inputs(types, rows, np.array([len(tokens)], np.int32))
+
+    def _table(self) -> "_TypeTable":
+        if len(self._types) > _MAX_CACHED_TYPES:
+            self._types = _TypeTable(self.vocabulary, self.features)
+        return self._types
+
+    def _inputs(self, types: "_TypeTable", rows: NDArray[np.int32], lengths: NDArray[np.int32]) -> Inputs:
+        # The tables are taken after the look-ups: by now they hold every row just looked up.
+        if self.features is None:
+            return {"word_ids": types.word_ids.take(rows), "lengths": lengths}
+        subword_ids = types.subword_ids.take(rows, axis=0)
+        return {"word_ids": types.word_ids.take(rows), "subword_ids": subword_ids, "lengths": lengths}
 
 
 class _TypeTable(dict[str, int]):

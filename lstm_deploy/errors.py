@@ -16,7 +16,8 @@
     ├── DivergedError (ArithmeticError)        training has run out of numbers
     ├── ProviderError (RuntimeError)           the execution provider asked for does not load
     ├── IdRangeError (IndexError)              ids or lengths outside what the model has
-    └── ParityError (ArithmeticError)          an exported file does not answer as PyTorch does
+    ├── ParityError (ArithmeticError)          an exported file does not answer as PyTorch does
+    └── AccuracyError (ArithmeticError)        rounding a model's weights costs too much accuracy
 
 A message is one line: the fact, what was found and what was expected, the cure.
 """
@@ -80,3 +81,7 @@ class IdRangeError(LstmDeployError, IndexError):
 
 class ParityError(LstmDeployError, ArithmeticError):
     """The exported file and PyTorch do not give the same answers."""
+
+
+class AccuracyError(LstmDeployError, ArithmeticError):
+    """Rounding the weights lowers a score by more than it may."""

@@ -9,6 +9,8 @@ from .errors import MetadataError
 from .metadata import FORMAT_VERSION, PREFIX, ModelMetadata
 from .modelfile import read_model_file
 
+_WEIGHTS = ("float32", "float16", "int8", "uint8")
+
 
 def inspect_model(path: str | Path) -> dict[str, Any]:
     """Everything about the file at ``path``.
@@ -26,11 +28,14 @@ def inspect_model(path: str | Path) -> dict[str, Any]:
         "sha256": digest,
         "format_version": int(file.properties.get(PREFIX + "format_version", FORMAT_VERSION)),
         "graph_form": metadata.graph_form,
+        "precision": metadata.precision,
+        "tolerance": metadata.tolerance,
         "ir_version": file.ir_version,
         "opsets": {domain or "ai.onnx": version for domain, version in file.opsets.items()},
         "producer": file.producer,
-        "parameters": sum(value.parameters for value in file.initializers.values() if value.dtype.startswith("float")),
+        "numbers": sum(value.size for value in file.initializers.values() if value.dtype in _WEIGHTS),
         "nodes": [{"op": node.op_type, "inputs": node.inputs, "outputs": node.outputs} for node in file.nodes],
+        "inner_nodes": [{"op": n.op_type, "inputs": n.inputs, "outputs": n.outputs} for n in file.inner_nodes],
         "initializers": [
             {"name": value.name, "dtype": value.dtype, "shape": value.shape} for value in file.initializers.values()
         ],
@@ -42,6 +47,7 @@ def inspect_model(path: str | Path) -> dict[str, Any]:
         "training": metadata.training,
         "versions": metadata.versions,
         "proof": metadata.proof,
+        "rounding": metadata.rounding,
         "golden": [vars(case) for case in metadata.golden],
         "words": metadata.vocabulary.words,
     }
@@ -64,7 +70,8 @@ def describe(report: dict[str, Any]) -> str:
 
 def _describe(report: dict[str, Any]) -> str:
     proof, training = report["proof"], report["training"]
-    operators = ", ".join(f"{n} {op}" for op, n in Counter(node["op"] for node in report["nodes"]).most_common())
+    nodes = report["nodes"] + report["inner_nodes"]
+    operators = ", ".join(f"{n} {op}" for op, n in Counter(node["op"] for node in nodes).most_common())
     words = [word for word in report["words"] if word is not None]
     tokenizer = report["tokenizer"]
     rows = [
@@ -72,7 +79,7 @@ def _describe(report: dict[str, Any]) -> str:
         ("sha256", report["sha256"]),
         ("format", f"version {report['format_version']}, graph form {report['graph_form']}, IR {report['ir_version']}, "
          + ", ".join(f"{domain} opset {version}" for domain, version in report["opsets"].items())),
-        ("graph", f"{len(report['nodes'])} nodes ({operators}), {report['parameters']:,} parameters"),
+        ("graph", f"{len(nodes)} nodes ({operators}), {report['numbers']:,} numbers"),
         *(("input", _signature(spec)) for spec in report["inputs"]),
         *(("output", _signature(spec)) for spec in report["outputs"]),
         ("tags", f"{len(report['tags'])} ({report['column']}): {' '.join(report['tags'])}"),
@@ -89,6 +96,7 @@ def _describe(report: dict[str, Any]) -> str:
         ("proof", f"{proof['tokens']:,} tokens in {proof['batches']} batches against PyTorch: largest difference "
          f"{proof['max_difference']:.2g}, batched against alone {proof['max_batch_difference']:.2g}, "
          f"{proof['tag_differences']} tags differ, {proof['ties']} ties" if proof else "none"),
+        ("precision", f"{report['precision']}, tolerance {report['tolerance']:g}" + _cost(report["rounding"])),
         ("golden", f"{len(report['golden'])} cases, {sum(len(case['tokens']) for case in report['golden'])} tokens"),
     ]  # fmt: skip
     return "\n".join(f"{name:<10} {text}" for name, text in rows)
@@ -101,6 +109,15 @@ def _signature(spec: dict[str, Any]) -> str:
     if "templates" in spec:
         details.append("features " + " ".join(spec["templates"]))
     return f"{spec['name']}: {spec['dtype']} ({', '.join(spec['axes'])}){'; ' * bool(details)}{', '.join(details)}"
+
+
+def _cost(rounding: dict[str, Any]) -> str:
+    """What rounding cost, after the precision."""
+    if not rounding:
+        return ""
+    exact = rounding["exact"]
+    scores = ", ".join(f"{k} {100 * v:.2f} % (fp32 {100 * exact[k]:.2f} %)" for k, v in rounding["rounded"].items())
+    return f"; on {rounding['data']}: {scores}, {100 * rounding['same_tags']:.2f} % of tags the same"
 
 
 def _source(part: str, source: dict[str, Any]) -> str:

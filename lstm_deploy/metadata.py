@@ -14,10 +14,15 @@ from .tokenizer import Tokenizer
 from .vocabulary import Vocabulary
 
 PREFIX = "lstm_deploy."
-FORMAT_VERSION = 1
-GRAPH_FORMS = ("sequence_lens",)
-"""How padding is made harmless. ``sequence_lens``: the LSTM operator is given the lengths."""
+FORMAT_VERSION = 2
+"""1 had no precisions but fp32, and its graphs read the features of known words too."""
+GRAPH_FORMS = ("sequence_lens", "scan_int8")
+"""How the recurrence is written. ``sequence_lens``: LSTM operators that are given the lengths.
+``scan_int8``: those for few rows, for many a Scan over bytes that turns each row by its length."""
 
+Precision = Literal["fp32", "fp16", "int8"]
+TOLERANCES: Mapping[Precision, float] = {"fp32": 1e-5, "fp16": 1e-5, "int8": 0.15}
+"""Absolute, and relative to the value: how far a log-probability may be from PyTorch's on the stored weights."""
 Column = Literal["upos", "xpos", "tag"]
 COLUMNS = ("upos", "xpos", "tag")
 _T = TypeVar("_T")
@@ -52,6 +57,8 @@ class ModelMetadata:
         versions: package -> version that made the file.
         golden: cases for a client to test itself with.
         proof: figures of the parity check that the file passed.
+        precision: how weights are stored; ``int8`` also computes with whole numbers.
+        rounding: for fp16 and int8: what the rounding cost on a development set.
     """
 
     vocabulary: Vocabulary
@@ -59,11 +66,22 @@ class ModelMetadata:
     tokenizer: Tokenizer
     features: SubwordFeatures | None = None
     column: Column = "tag"
-    graph_form: str = "sequence_lens"
+    precision: Precision = "fp32"
     training: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     golden: tuple[GoldenCase, ...] = ()
     proof: Mapping[str, Any] = field(default_factory=dict)
+    rounding: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def graph_form(self) -> str:
+        """One of `GRAPH_FORMS`."""
+        return "scan_int8" if self.precision == "int8" else "sequence_lens"
+
+    @property
+    def tolerance(self) -> float:
+        """Of a log-probability, absolute and relative to its value."""
+        return TOLERANCES[self.precision]
 
     def inputs(self) -> list[dict[str, Any]]:
         """The graph's inputs in order, each with its kind and what a client needs to fill it."""
@@ -112,8 +130,14 @@ class ModelMetadata:
             "versions": dict(self.versions),
             "golden": [vars(case) for case in self.golden],
             "proof": dict(self.proof),
+            "rounding": dict(self.rounding),
         }
-        plain = {"format_version": str(FORMAT_VERSION), "graph_form": self.graph_form, "column": self.column}
+        plain = {
+            "format_version": str(FORMAT_VERSION),
+            "graph_form": self.graph_form,
+            "precision": self.precision,
+            "column": self.column,
+        }
         return {
             PREFIX + key: value
             for key, value in (plain | {k: json.dumps(v, ensure_ascii=False) for k, v in values.items()}).items()
@@ -139,7 +163,8 @@ class _Reader:
         self.source = source
 
     def read(self) -> ModelMetadata:
-        self._check_version()
+        if self._version() == 1:
+            self.properties = {PREFIX + "precision": "fp32", PREFIX + "rounding": "{}", **self.properties}
         inputs = {str(spec.get("kind")): spec for spec in self._items("inputs", dict)}
         known = {"word_ids", "subword_ids", "lengths"}
         if unknown := set(inputs) - known:
@@ -152,12 +177,15 @@ class _Reader:
             tokenizer=self._tokenizer(),
             features=self._features(inputs.get("subword_ids")),
             column=self._choice("column", COLUMNS),  # type: ignore[arg-type]
-            graph_form=self._choice("graph_form", GRAPH_FORMS),
+            precision=self._choice("precision", tuple(TOLERANCES)),  # type: ignore[arg-type]
             training=self._json("training", dict),
             versions=self._json("versions", dict),
-            golden=self._golden(),
+            golden=self._golden(self._tags()),
             proof=self._json("proof", dict),
+            rounding=self._json("rounding", dict),
         )
+        if self._choice("graph_form", GRAPH_FORMS) != metadata.graph_form:
+            raise self._error("graph_form", f"is not that of precision {metadata.precision}, {metadata.graph_form}")
         for key, found, expected in (
             ("inputs", self._json("inputs", list), metadata.inputs()),
             ("outputs", self._json("outputs", list), metadata.outputs()),
@@ -166,7 +194,7 @@ class _Reader:
                 raise self._error(key, f"is {json.dumps(found):.200}; expected {json.dumps(expected):.200}")
         return metadata
 
-    def _check_version(self) -> None:
+    def _version(self) -> int:
         version = self.properties.get(PREFIX + "format_version")
         if version is None:
             raise MissingMetadataError(
@@ -179,6 +207,7 @@ class _Reader:
                 f"{self.source}: format version {version}, newer than {FORMAT_VERSION}, the newest that this "
                 f"lstm-deploy reads; run `pip install --upgrade lstm-deploy`"
             )
+        return int(version)
 
     def _vocabulary(self, spec: dict[str, Any]) -> Vocabulary:
         words = self._json("words", list)
@@ -188,7 +217,7 @@ class _Reader:
             return Vocabulary(
                 words, unknown_id=int(spec["unknown_id"]), padding_id=int(spec["padding_id"]), case=spec["case"]
             )
-        except (KeyError, TypeError, ValueError) as e:
+        except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise self._error("inputs", f"and words do not agree: {_reason(e)}") from e
 
     def _features(self, spec: dict[str, Any] | None) -> SubwordFeatures | None:
@@ -196,7 +225,7 @@ class _Reader:
             return None
         try:
             return SubwordFeatures(tuple(spec["templates"]), int(spec["rows"]))
-        except (KeyError, TypeError, ValueError) as e:
+        except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise self._error("inputs", f"has no usable subword spec: {_reason(e)}") from e
 
     def _tags(self) -> tuple[str, ...]:
@@ -209,13 +238,13 @@ class _Reader:
         spec = self._json("tokenizer", dict)
         try:
             return Tokenizer.from_json(spec)
-        except (KeyError, TypeError, ValueError) as e:
+        except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise self._error("tokenizer", f"is not usable: {_reason(e)}") from e
 
-    def _golden(self) -> tuple[GoldenCase, ...]:
+    def _golden(self, names: tuple[str, ...]) -> tuple[GoldenCase, ...]:
         try:
-            return tuple(_golden_case(**case) for case in self._items("golden", dict))
-        except (KeyError, TypeError, ValueError) as e:
+            return tuple(_golden_case(names, **case) for case in self._items("golden", dict))
+        except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise self._error("golden", f"is not usable: {_reason(e)}") from e
 
     def _items(self, key: str, kind: type[_T]) -> list[_T]:
@@ -250,7 +279,7 @@ class _Reader:
 
 
 def _golden_case(
-    *, tokens: Any, inputs: Any, tag_ids: Any, tags: Any, scores: Any, text: Any, **later: Any
+    names: tuple[str, ...], *, tokens: Any, inputs: Any, tag_ids: Any, tags: Any, scores: Any, text: Any, **later: Any
 ) -> GoldenCase:
     """The case, if its parts have the types and the one length they should."""
     for name, items, kind in (("tokens", tokens, str), ("tag_ids", tag_ids, int), ("tags", tags, str)):
@@ -258,6 +287,8 @@ def _golden_case(
             raise TypeError(f"{name} hold something other than {kind.__name__}")
     if not len(tokens) == len(tag_ids) == len(tags) == len(scores):
         raise ValueError("tokens, tag_ids, tags and scores differ in number")
+    if [names[i] if 0 <= i < len(names) else None for i in tag_ids] != list(tags):
+        raise ValueError("tag_ids are not those of the tags")
     if not isinstance(text, str | None):
         raise TypeError("text is neither null nor a string")
     return GoldenCase(tuple(tokens), dict(inputs), tuple(tag_ids), tuple(tags), tuple(map(float, scores)), text)

@@ -17,6 +17,8 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MODEL_IR, _MODEL_PRODUCER, _MODEL_GRAPH, _MODEL_OPSET, _MODEL_PROPERTY = 1, 2, 7, 8, 14
 _GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_TYPE, _NODE_DOMAIN = 1, 2, 3, 4, 7
+_NODE_ATTRIBUTE, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 5, 6, 11
+_MAX_DEPTH = 8
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME = 1, 2, 8
 _TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64"}
 
@@ -41,14 +43,19 @@ class Initializer:
     shape: tuple[int, ...]
 
     @property
-    def parameters(self) -> int:
+    def size(self) -> int:
         """How many numbers it holds."""
         return prod(self.shape)
 
 
 @dataclass
 class ModelFile:
-    """What the file at ``path`` says of itself."""
+    """What the file at ``path`` says of itself.
+
+    Attributes:
+        nodes: operators of the graph itself.
+        inner_nodes: those of the bodies of its control flow, at any depth.
+    """
 
     path: Path
     size: int
@@ -57,6 +64,7 @@ class ModelFile:
     opsets: dict[str, int] = field(default_factory=dict)
     properties: dict[str, str] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
+    inner_nodes: list[Node] = field(default_factory=list)
     initializers: dict[str, Initializer] = field(default_factory=dict)
 
 
@@ -114,6 +122,7 @@ def _read_graph(model: ModelFile, view: memoryview) -> None:
     for number, value in _fields(view):
         if number == _GRAPH_NODE:
             model.nodes.append(_read_node(_message(value)))
+            _read_inner(model, _message(value), 1)
         elif number == _GRAPH_INITIALIZER:
             tensor = _read_tensor(_message(value))
             model.initializers[tensor.name] = tensor
@@ -132,6 +141,22 @@ def _read_node(view: memoryview) -> Node:
         tuple(texts.get(_NODE_INPUT, ())),
         tuple(texts.get(_NODE_OUTPUT, ())),
     )
+
+
+def _read_inner(model: ModelFile, node: memoryview, depth: int) -> None:
+    """Nodes of the graphs that are attributes of ``node``."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"control flow nested more than {_MAX_DEPTH} deep")
+    for number, attribute in _fields(node):
+        if number != _NODE_ATTRIBUTE:
+            continue
+        for part, graph in _fields(_message(attribute)):
+            if part not in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
+                continue
+            for kind, inner in _fields(_message(graph)):
+                if kind == _GRAPH_NODE:
+                    model.inner_nodes.append(_read_node(_message(inner)))
+                    _read_inner(model, _message(inner), depth + 1)
 
 
 def _read_tensor(view: memoryview) -> Initializer:

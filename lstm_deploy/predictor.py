@@ -5,20 +5,21 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from .batching import plan_batches
-from .decoding import TaggedSentence, TaggedText, decode
+from .decoding import TaggedSentence, TaggedText, decode, decode_one
 from .encoding import Encoder
 from .metadata import ModelMetadata
 from .providers import Provider, available_cores
 from .session import TaggerSession
 
 Tokens = Sequence[str]
-_EMPTY = TaggedSentence((), (), ())
-BATCH_TOKENS = 1024
+BATCH_TOKENS = {"sequence_lens": 1024, "scan_int8": 3072}
+"""Cells of a batch by graph form: where each is fastest (measured in benchmarks/NOTES.md)."""
 _WINDOW_BATCHES = 32
 _POOL_TOKENS = 512  # below it a hand-over to other threads costs more than it saves
 
@@ -35,6 +36,7 @@ class Predictor:
         provider: what it really runs on, ``cpu`` or ``cuda``.
         provider_reason: why that one.
         threads: batches that run at the same time.
+        batch_tokens: cells (rows x longest row) that a batch has at most.
     """
 
     def __init__(self, session: TaggerSession, path: Path, *, threads: int, batch_tokens: int) -> None:
@@ -45,7 +47,7 @@ class Predictor:
         self.threads = threads
         self.encoder = Encoder(session.metadata.vocabulary, session.metadata.features)
         self.session = session
-        self._batch_tokens = batch_tokens
+        self.batch_tokens = batch_tokens
         self._tags = np.array(session.metadata.tags, dtype=object)
         self._pool = _Pool(threads)
 
@@ -56,7 +58,7 @@ class Predictor:
         provider: Provider = "cpu",
         *,
         threads: int | None = None,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int | None = None,
     ) -> "Predictor":
         """The predictor for a file made by ``lstm-deploy export``.
 
@@ -64,7 +66,8 @@ class Predictor:
             path: the ONNX file.
             provider: ``cpu``; ``cuda``, which is CUDA or an error; ``auto``, CUDA where it loads.
             threads: batches to run at the same time; default: the cores this process may use.
-            batch_tokens: cells (rows x longest row) of a batch, the memory taken grows with it.
+            batch_tokens: cells (rows x longest row) of a batch, the memory taken grows with it;
+                default: what is fastest for the file's graph form.
 
         Raises:
             ModelFileError: the file is missing, not one of ours, or contradicts itself.
@@ -72,69 +75,90 @@ class Predictor:
             MissingDependencyError: no onnxruntime is installed.
             ValueError: ``threads`` or ``batch_tokens`` below 1.
         """
-        if (threads is not None and threads < 1) or batch_tokens < 1:
+        if (threads is not None and threads < 1) or (batch_tokens is not None and batch_tokens < 1):
             raise ValueError(f"threads={threads}, batch_tokens={batch_tokens}; both must be 1 or more")
         session = TaggerSession(path, provider)
         workers = threads or (1 if session.provider == "cuda" else available_cores())
+        batch_tokens = batch_tokens or BATCH_TOKENS[session.metadata.graph_form]
         return cls(session, Path(path), threads=workers, batch_tokens=batch_tokens)
 
     def __reduce__(self) -> tuple[Callable[..., "Predictor"], tuple[object, ...]]:
-        return _load, (self.path, self.provider, self.threads, self._batch_tokens)
+        return _load, (self.path, self.provider, self.threads, self.batch_tokens)
 
-    def predict(self, tokens: Tokens) -> TaggedSentence:
+    def predict(self, tokens: Tokens, *, scores: bool = True) -> TaggedSentence:
         """Tags one sentence, in the calling thread.
+
+        Args:
+            scores: whether to give the probability of each tag too.
 
         Raises:
             TypeError: ``tokens`` is a string (use `predict_text`) or holds something else than strings.
         """
-        _check_tokens(tokens)
-        return self._run([tokens])[0] if tokens else _EMPTY
+        if isinstance(tokens, str):
+            raise _not_tokens(tokens)
+        if not tokens:
+            return _empty()
+        kept = tuple(tokens)
+        answer = self.session.run_encoded(self.encoder.encode_one(kept), scores=scores)
+        return decode_one(kept, answer, self.metadata.tags)
 
-    def predict_text(self, text: str) -> TaggedText:
+    def predict_text(self, text: str, *, scores: bool = True) -> TaggedText:
         """Tags one sentence of text, cut by the model's tokenizer; offsets count code points."""
         offsets = self.metadata.tokenizer.spans(text)
-        result = self.predict([text[start:end] for start, end in offsets])
+        result = self.predict([text[start:end] for start, end in offsets], scores=scores)
         return TaggedText(result.tokens, result.tags, result.scores, text, tuple(offsets))
 
-    def predict_batch(self, sentences: Sequence[Tokens]) -> list[TaggedSentence]:
-        """Tags many sentences; results in the order given, the same as one by one.
+    def predict_batch(self, sentences: Sequence[Tokens], *, scores: bool = True) -> list[TaggedSentence]:
+        """Tags many sentences; results in the order given.
+
+        They are the same as one by one, except that an int8 model rounds more in large batches: see
+        FORMAT.md for its tolerance.
+
+        Args:
+            scores: whether to give the probability of each tag too; without is faster.
 
         Raises:
             TypeError: a sentence is a string, or a token is not one.
         """
-        return self._start(sentences)()
+        return self._start(sentences, scores)()
 
-    def predict_stream(self, sentences: Iterable[Tokens]) -> Iterator[TaggedSentence]:
+    def predict_stream(self, sentences: Iterable[Tokens], *, scores: bool = True) -> Iterator[TaggedSentence]:
         """Tags an endless iterable lazily, in order, in constant memory.
 
         Reads ahead by at most two windows of a few batches per thread; within a window
         sentences of like length run together.
         """
-        size = self._batch_tokens * _WINDOW_BATCHES * self.threads
+        size = self.batch_tokens * _WINDOW_BATCHES * self.threads
         running: deque[Callable[[], list[TaggedSentence]]] = deque()
         for window in _windows(sentences, size):
-            running.append(self._start(window))
+            running.append(self._start(window, scores))
             if len(running) > 1:
                 yield from running.popleft()()
         while running:
             yield from running.popleft()()
 
-    def _start(self, sentences: Sequence[Tokens]) -> Callable[[], list[TaggedSentence]]:
+    def _start(self, sentences: Sequence[Tokens], scores: bool) -> Callable[[], list[TaggedSentence]]:
         """Starts tagging on the pool, where it is worth it; the function returned waits for the results."""
         if isinstance(sentences, str):
             raise TypeError("expected a sequence of sentences, each a sequence of tokens; got a str")
-        for tokens in sentences:
-            _check_tokens(tokens)
-        lengths = [len(tokens) for tokens in sentences]
+        if "" in sentences:
+            raise _not_tokens("")
+        lengths = list(map(len, sentences))
         workers = self.threads if sum(lengths) >= _POOL_TOKENS else 1
-        batches = plan_batches(lengths, max_tokens=self._batch_tokens, min_batches=workers)
-        groups = [[sentences[i] for i in batch] for batch in batches]
-        done = self._pool.map(self._run, groups) if workers > 1 else map(self._run, groups)
+        batches = plan_batches(lengths, max_tokens=self.batch_tokens, workers=workers)
+        groups = ([sentences[i] for i in batch] for batch in batches)
+        run = partial(self._run, scores=scores)
+        done = self._pool.map(run, groups) if workers > 1 else map(run, groups)
         return lambda: _in_order(len(sentences), batches, done)
 
-    def _run(self, sentences: Sequence[Tokens]) -> list[TaggedSentence]:
-        inputs = self.encoder.encode(sentences)
-        return decode(sentences, inputs["lengths"], self.session.run(inputs), self._tags)
+    def _run(self, sentences: Sequence[Tokens], scores: bool) -> list[TaggedSentence]:
+        for tokens in sentences:
+            if isinstance(tokens, str):
+                raise _not_tokens(tokens)
+        kept = list(map(tuple, sentences))  # now, while the tokens are in the cache for their look-up
+        inputs = self.encoder.encode(kept)
+        answer = self.session.run_encoded(inputs, scores=scores)
+        return decode(kept, inputs["lengths"], answer, self._tags)
 
 
 class _Pool:
@@ -162,11 +186,19 @@ def _load(path: Path, provider: Provider, threads: int, batch_tokens: int) -> Pr
 
 def _in_order(count: int, batches: list[list[int]], results: Iterable[list[TaggedSentence]]) -> list[TaggedSentence]:
     """Results by batch, put back where their sentences stood."""
-    ordered = [_EMPTY] * count
+    ordered: list[TaggedSentence | None] = [None] * count
     for batch, tagged in zip(batches, results, strict=True):
         for i, sentence in zip(batch, tagged, strict=True):
             ordered[i] = sentence
-    return ordered
+    return [sentence or _empty() for sentence in ordered]
+
+
+def _not_tokens(text: str) -> TypeError:
+    return TypeError(f"expected a sequence of tokens, got the str {text!r:.60}; use predict_text for text")
+
+
+def _empty() -> TaggedSentence:
+    return TaggedSentence((), (), ())
 
 
 def _windows(sentences: Iterable[Tokens], size: int) -> Iterator[list[Tokens]]:
@@ -181,8 +213,3 @@ def _windows(sentences: Iterable[Tokens], size: int) -> Iterator[list[Tokens]]:
             window, tokens = [], 0
     if window:
         yield window
-
-
-def _check_tokens(tokens: Tokens) -> None:
-    if isinstance(tokens, str):
-        raise TypeError(f"expected a sequence of tokens, got the str {tokens!r:.60}; use predict_text for text")

@@ -61,8 +61,8 @@ def import_onnxruntime() -> ModuleType:
     return onnxruntime
 
 
-def open_session(path: Path, provider: Provider, *, threads_per_run: int = 1) -> OpenedSession:
-    """A session for the ONNX file at ``path`` on the provider asked for.
+def open_session(path: Path, provider: Provider) -> OpenedSession:
+    """A session for the ONNX file at ``path`` on the provider asked for. A run takes one thread.
 
     Raises:
         ProviderError: ``provider`` is unknown, or is ``cuda`` and CUDA does not load.
@@ -73,13 +73,13 @@ def open_session(path: Path, provider: Provider, *, threads_per_run: int = 1) ->
         raise ProviderError(f"provider {provider!r} is not known; expected one of {', '.join(get_args(Provider))}")
     runtime = import_onnxruntime()
     if provider == "cpu":
-        return OpenedSession(_create(runtime, path, [_CPU], threads_per_run), "cpu", "asked for")
-    session, problem = _try_cuda(runtime, path, threads_per_run)
+        return OpenedSession(_create(runtime, path, [_CPU]), "cpu", "asked for")
+    session, problem = _try_cuda(runtime, path)
     if not problem:
         return OpenedSession(session, "cuda", "asked for" if provider == "cuda" else "CUDA loads")
     if provider == "cuda":
         raise ProviderError(f"CUDA is not available: {problem}; {_CURE}")
-    return OpenedSession(_create(runtime, path, [_CPU], threads_per_run), "cpu", f"CUDA is not available: {problem}")
+    return OpenedSession(_create(runtime, path, [_CPU]), "cpu", f"CUDA is not available: {problem}")
 
 
 def available_cores() -> int:
@@ -92,7 +92,7 @@ def available_cores() -> int:
         return cores
 
 
-def _try_cuda(runtime: ModuleType, path: Path, threads: int) -> tuple[Any, str]:
+def _try_cuda(runtime: ModuleType, path: Path) -> tuple[Any, str]:
     """A session on CUDA and "", or None and why there is none."""
     if _CUDA not in runtime.get_available_providers():
         return None, f"the installed onnxruntime {runtime.__version__} is a build without CUDA"
@@ -101,19 +101,20 @@ def _try_cuda(runtime: ModuleType, path: Path, threads: int) -> tuple[Any, str]:
             with contextlib.redirect_stdout(sys.stderr):
                 runtime.preload_dlls()
         try:
-            session = _create(runtime, path, [_CUDA, _CPU], threads, log_level=_ERRORS)
+            session = _create(runtime, path, [_CUDA, _CPU], log_level=_ERRORS)
         except NotOnnxError as e:
-            _create(runtime, path, [_CPU], threads)  # raises if it is the file's fault
+            _create(runtime, path, [_CPU])  # raises if it is the file's fault
             return None, _one_line(str(e.__cause__))
     if session.get_providers()[0] == _CUDA:
         return session, ""
     return None, _cause(log) or f"the session runs on {session.get_providers()[0]}"
 
 
-def _create(runtime: ModuleType, path: Path, providers: list[str], threads: int, log_level: int = _SILENT) -> Any:
+def _create(runtime: ModuleType, path: Path, providers: list[str], log_level: int = _SILENT) -> Any:
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads  # explicit: the default ignores affinity and spins
+    options.intra_op_num_threads = 1  # explicit: the default ignores affinity and spins
     options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # one pool with one lock, which threads with small runs fight for
     options.enable_mem_pattern = False  # patterns are kept per shape, and every batch has its own
     options.log_severity_level = log_level
     try:

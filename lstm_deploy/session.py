@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from .encoding import Inputs
 from .errors import IdRangeError, MetadataError, ModelFileError
 from .metadata import ModelMetadata
-from .modelfile import ModelFile, read_model_file
+from .modelfile import ModelFile, Node, read_model_file
 from .providers import Provider, open_session
 
+_TAGS, _BOTH = ["tag_ids"], ["tag_ids", "log_probs"]
 _ORT_TYPES = {"int32": "tensor(int32)", "float32": "tensor(float)"}
 
 
@@ -22,11 +23,12 @@ class Scores:
 
     Attributes:
         tag_ids: (batch, sequence) int32, -1 at padding.
-        log_probs: (batch, sequence, tags) float32, natural logarithms; unspecified at padding.
+        log_probs: (batch, sequence, tags) float32, natural logarithms; unspecified at padding. None
+            where only tags were asked for.
     """
 
     tag_ids: NDArray[np.int32]
-    log_probs: NDArray[np.float32]
+    log_probs: NDArray[np.float32] | None
 
 
 class TaggerSession:
@@ -46,6 +48,7 @@ class TaggerSession:
         path = Path(path)
         file = read_model_file(path)
         self.metadata = ModelMetadata.from_properties(file.properties, source=str(path))
+        _check_form(file, self.metadata)
         _check_tables(file, self.metadata)
         opened = open_session(path, provider)
         self.provider = opened.provider
@@ -56,7 +59,7 @@ class TaggerSession:
         self._limits = {spec["name"]: spec["rows"] for spec in self.metadata.inputs() if "rows" in spec}
 
     def run(self, inputs: Inputs) -> Scores:
-        """Scores for a batch as `Encoder.encode` makes it.
+        """Scores for a batch of ids from anywhere: they are checked first.
 
         An empty batch, or one of empty rows, never reaches onnxruntime (which would end the process).
 
@@ -66,12 +69,25 @@ class TaggerSession:
             ModelFileError: onnxruntime fails on it.
         """
         self._check(inputs)
+        return self.run_encoded(inputs)
+
+    def run_encoded(self, inputs: Inputs, *, scores: bool = True) -> Scores:
+        """Scores for a batch that the model's own `Encoder` made, whose ids need no check.
+
+        Args:
+            scores: whether to give ``log_probs`` too.
+
+        Raises:
+            ModelFileError: onnxruntime fails on it.
+        """
         batch, sequence = inputs["word_ids"].shape
         if not batch or not sequence:
             tags = len(self.metadata.tags)
             return Scores(np.empty((batch, sequence), np.int32), np.empty((batch, sequence, tags), np.float32))
         try:
-            return Scores(*self._session.run(["tag_ids", "log_probs"], inputs))
+            if scores:
+                return Scores(*self._session.run(_BOTH, inputs))
+            return Scores(self._session.run(_TAGS, inputs)[0], None)
         except Exception as e:  # onnxruntime has a dozen classes for this, with no base of their own
             reason = " ".join(str(e).split())
             raise ModelFileError(
@@ -99,25 +115,46 @@ class TaggerSession:
             )
 
 
+def _check_form(file: ModelFile, metadata: ModelMetadata) -> None:
+    """The graph is of the form and the numbers of the precision that the metadata names."""
+    outer = {node.op_type for node in file.nodes}
+    inner = {node.op_type for node in file.inner_nodes}
+    form = "scan_int8" if "If" in outer and {"Scan", "MatMulInteger", "LSTM"} <= inner else "sequence_lens"
+    if form == "sequence_lens" and ("LSTM" not in outer or inner):
+        raise MetadataError(f"{file.path}: the graph is of no form that the format knows; export the model again")
+    halves = any(value.dtype == "float16" for value in file.initializers.values())
+    precision = "int8" if form == "scan_int8" else "fp16" if halves else "fp32"
+    if precision != metadata.precision:
+        raise MetadataError(
+            f"{file.path}: the metadata says precision {metadata.precision}, the graph is {precision}; export again"
+        )
+
+
 def _check_tables(file: ModelFile, metadata: ModelMetadata) -> None:
     """The table that each id input selects from has as many rows as the metadata counts."""
     for spec in metadata.inputs():
         if "rows" not in spec:
             continue
         name = spec["name"]
+        selected = {name}.union(*(node.outputs for node in file.nodes if _selects(node, name)))
         tables = [
             file.initializers[node.inputs[0]]
             for node in file.nodes
-            if node.op_type == "Gather" and node.inputs[1:] == (name,) and node.inputs[0] in file.initializers
+            if node.op_type == "Gather" and set(node.inputs[1:]) & selected and node.inputs[0] in file.initializers
         ]
         if not tables:
             raise MetadataError(f"{file.path}: no table in the graph is looked up by {name}; export the model again")
         for table in tables:
-            if table.shape[0] != spec["rows"]:
+            if table.shape[:1] != (spec["rows"],):
                 raise MetadataError(
                     f"{file.path}: the metadata counts {spec['rows']} rows for {name}, the graph's table "
-                    f"{table.name} has {table.shape[0]}; export the model again"
+                    f"{table.name} has the shape {table.shape}; export the model again"
                 )
+
+
+def _selects(node: Node, name: str) -> bool:
+    """Whether the operator picks some of the ids of input ``name``, and nothing else."""
+    return node.op_type == "GatherND" and node.inputs[:1] == (name,)
 
 
 def _check_signature(session: Any, metadata: ModelMetadata, source: str) -> None:

@@ -19,15 +19,16 @@ _PROGRESS_DELAY = 1.0  # seconds: shorter work shows no bar
 
 
 def tag_sentences(
-    predictor: Predictor, sentences: Iterable[Sentence], *, one_by_one: bool = False
+    predictor: Predictor, sentences: Iterable[Sentence], *, one_by_one: bool = False, scores: bool = False
 ) -> Iterator[tuple[Sentence, TaggedSentence]]:
     """Each sentence with its tags, in order, read ahead by a bounded amount.
 
     Args:
         one_by_one: answer each sentence before the next is read, for a caller who waits for it.
+        scores: whether the results have probabilities.
     """
     if one_by_one:
-        yield from ((sentence, predictor.predict(sentence.tokens)) for sentence in sentences)
+        yield from ((sentence, predictor.predict(sentence.tokens, scores=scores)) for sentence in sentences)
         return
     waiting: deque[Sentence] = deque()
 
@@ -36,7 +37,7 @@ def tag_sentences(
             waiting.append(sentence)
             yield sentence.tokens
 
-    for result in predictor.predict_stream(tokens()):
+    for result in predictor.predict_stream(tokens(), scores=scores):
         yield waiting.popleft(), result
 
 

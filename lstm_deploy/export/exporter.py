@@ -1,8 +1,10 @@
 """Checkpoint -> one ONNX file that has proved itself before it appears under its name."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,62 +14,94 @@ from ..encoding import Encoder
 from ..errors import OutputError, ParityError
 from ..formats import atomic_output
 from ..golden import check_golden
-from ..metadata import GoldenCase, ModelMetadata
+from ..metadata import GoldenCase, ModelMetadata, Precision
 from ..predictor import Predictor
 from ..providers import import_onnxruntime
 from ..session import TaggerSession
 from ..training.checkpoint import Checkpoint, load_checkpoint
 from ..training.model import LSTMTagger
+from .cost import Rounding, rounding_cost
 from .graph import tagger_model
 from .parity import Proof, check, prove, torch_log_probs
+from .stored import StoredTagger
 
 _EDGE_TOKENS = ("Ünïcödé", "e\u0301te\u0301", "𝔘𝔫𝔨𝔫𝔬𝔴𝔫", "🙂", "İSTANBUL", "ΟΔΟΣ", "3,14", "zzyzx-word")
 """Words no training data is likely to hold: combining marks, astral characters, awkward case."""
 
 
-def export_checkpoint(folder: str | Path, output: str | Path) -> Proof:
+@dataclass(frozen=True)
+class Exported:
+    """Figures of a finished export: its proof, and what rounding cost (nothing for fp32)."""
+
+    proof: Proof
+    rounding: Mapping[str, Any]
+
+
+def export_checkpoint(folder: str | Path, output: str | Path, settings: Rounding | None = None) -> Exported:
     """Exports the checkpoint in ``folder`` to ``output``.
 
     Returns:
-        The figures of the proof, which also stand in the file's metadata.
+        The figures of the proof and of the rounding, which also stand in the file's metadata.
 
     Raises:
         CheckpointError: ``folder`` holds no finished checkpoint.
         ParityError: the file would not answer as PyTorch does; nothing is written.
+        AccuracyError: rounding costs more accuracy than it may; nothing is written.
+        InputError: the development set is malformed.
         OutputError: ``output`` cannot be written.
         MissingDependencyError: no onnxruntime to prove the file with.
     """
     import_onnxruntime()
     checkpoint, model = load_checkpoint(folder)
-    return export_model(checkpoint, model, output)
+    return export_model(checkpoint, model, output, settings)
 
 
-def export_model(checkpoint: Checkpoint, model: LSTMTagger, output: str | Path) -> Proof:
+def export_model(
+    checkpoint: Checkpoint, model: LSTMTagger, output: str | Path, settings: Rounding | None = None
+) -> Exported:
     """`export_checkpoint` for a tagger in memory."""
     output = Path(output)
-    metadata = _metadata(checkpoint)
-    graph = tagger_model(model, metadata)
+    precision: Precision = settings.precision if settings else "fp32"
     with TemporaryDirectory(prefix="lstm-deploy-") as scratch:
-        draft = Path(scratch) / "draft.onnx"
-        draft.write_bytes(_with_metadata(graph, metadata))
-        proof = prove(TaggerSession(draft), model)
-        check(proof, str(output))
-        golden = tuple(_golden(checkpoint, model))
-        whole = _with_metadata(graph, replace(metadata, golden=golden, proof=proof.to_json()))
-        draft.write_bytes(whole)
-        report = check_golden(Predictor.load(draft, threads=1))
-        if report.failures:
-            raise ParityError(f"{output}: {report.failures[0]}; no file was written; export again from the checkpoint")
+        draft = Path(scratch) / f"{precision}.onnx"
+        whole, proof, metadata = _draft(checkpoint, model, str(output), draft, precision)
+        if settings:
+            exact = Path(scratch) / "exact.onnx"
+            _draft(checkpoint, model, f"{output} in fp32, to compare with", exact, "fp32")
+            cost = rounding_cost(Predictor.load(exact), Predictor.load(draft), settings, str(output))
+            metadata = replace(metadata, rounding=cost)
+            whole = _with_metadata(onnx.load_model_from_string(whole), metadata)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise OutputError(f"{output.parent}: cannot make the folder ({e.strerror}); pass another --output") from e
     with atomic_output(output) as stream:
         stream.write(whole)
-    return proof
+    return Exported(proof, metadata.rounding)
 
 
-def _metadata(checkpoint: Checkpoint) -> ModelMetadata:
+def _draft(
+    checkpoint: Checkpoint, model: LSTMTagger, name: str, draft: Path, precision: Precision
+) -> tuple[bytes, Proof, ModelMetadata]:
+    """Writes a proved file to ``draft``; its bytes, proof and metadata. ``name`` stands for it in errors."""
+    metadata = _metadata(checkpoint, precision)
+    tagger = StoredTagger(model, checkpoint.vocabulary, checkpoint.features, precision)
+    oracle = tagger.oracle()
+    graph = tagger_model(tagger, metadata)
+    draft.write_bytes(_with_metadata(graph, metadata))
+    proof = prove(TaggerSession(draft), oracle)
+    check(proof, name)
+    golden = tuple(_golden(checkpoint, oracle))
+    metadata = replace(metadata, golden=golden, proof=proof.to_json())
+    whole = _with_metadata(graph, metadata)
+    draft.write_bytes(whole)
+    report = check_golden(Predictor.load(draft, threads=1))
+    if report.failures:
+        raise ParityError(f"{name}: {report.failures[0]}; no file was written; export again from the checkpoint")
+    return whole, proof, metadata
+
+
+def _metadata(checkpoint: Checkpoint, precision: Precision) -> ModelMetadata:
     runtime = import_onnxruntime()
     recipe = checkpoint.recipe.to_json()
     return ModelMetadata(
@@ -76,6 +110,7 @@ def _metadata(checkpoint: Checkpoint) -> ModelMetadata:
         tokenizer=checkpoint.tokenizer,
         features=checkpoint.features,
         column=checkpoint.recipe.column,
+        precision=precision,
         training=checkpoint.provenance | {"recipe": {"model": recipe["model"], "training": recipe["training"]}},
         versions=checkpoint.provenance["versions"]
         | {

@@ -1,7 +1,6 @@
-"""The tagger's graph, written directly from the weights: about twenty nodes a reader can follow.
+"""The tagger's graph, written directly from the weights: small enough for a reader to follow.
 
-Graph form ``sequence_lens``: the LSTM operator gets the lengths, so that what stands at padding
-never reaches a real token. Knows no text, no metadata and no files.
+Knows no text, no metadata's meaning and no files.
 """
 
 import numpy as np
@@ -9,21 +8,27 @@ import onnx
 from onnx import TensorProto, helper
 
 from ..metadata import ModelMetadata
-from ..training.model import LSTMTagger, SubwordEmbedding
-from .recurrent import GraphWriter, array, linear, stacked_lstm
+from .int8 import int8_logits
+from .recurrent import linear, stacked_lstm
+from .rounding import CODE_ZERO
+from .stored import StoredEmbedding, StoredTagger
+from .writer import GraphWriter
 
 _TYPES = {"int32": TensorProto.INT32, "float32": TensorProto.FLOAT}
 
 
-def tagger_model(tagger: LSTMTagger, metadata: ModelMetadata) -> onnx.ModelProto:
+def tagger_model(tagger: StoredTagger, metadata: ModelMetadata) -> onnx.ModelProto:
     """The ONNX model of ``tagger``, without its metadata; inputs and outputs as ``metadata`` names them."""
-    graph = GraphWriter()
-    embedded = _embedding(graph, tagger)  # (batch, sequence, embedding)
+    graph = GraphWriter(half=tagger.precision == "fp16")
+    embedded = _embedding(graph, tagger.embedding)  # (batch, sequence, embedding)
     x = graph.node("Transpose", [embedded], "time_first", perm=[1, 0, 2])
-    states = stacked_lstm(graph, x, tagger.lstm, "lengths")  # (sequence, batch, directions * hidden)
-    hidden = graph.node("Transpose", [states], "batch_first", perm=[1, 0, 2])
-    logits = linear(graph, "head", hidden, tagger.head)
-    log_probs = graph.node("LogSoftmax", [logits], "log_probs", axis=-1)
+    if tagger.precision == "int8":
+        logits = int8_logits(graph, x, tagger, "lengths")
+    else:
+        states = stacked_lstm(graph, x, tagger.lstm, "lengths")  # (sequence, batch, directions * hidden)
+        logits = linear(graph, "head", states, tagger.head)
+    by_batch = graph.node("Transpose", [logits], "logits", perm=[1, 0, 2])
+    log_probs = graph.node("LogSoftmax", [by_batch], "log_probs", axis=-1)
     best = graph.node("ArgMax", [log_probs], "best", axis=-1, keepdims=0)
     _mask(graph, graph.node("Cast", [best], "best_ids", to=TensorProto.INT32))
     return graph.model(
@@ -31,20 +36,53 @@ def tagger_model(tagger: LSTMTagger, metadata: ModelMetadata) -> onnx.ModelProto
     )
 
 
-def _embedding(graph: GraphWriter, tagger: LSTMTagger) -> str:
-    embedding = tagger.embedding
-    words = graph.node("Gather", [graph.constant("word_table", array(embedding.word.weight)), "word_ids"], "words")
-    if not isinstance(embedding, SubwordEmbedding):
-        return words
-    table = graph.constant("subword_table", array(embedding.subword.weight))
-    features = graph.node("Gather", [table, "subword_ids"], "features")  # (batch, sequence, feature, embedding)
-    total = graph.node(
-        "ReduceSum", [features, graph.constant("feature_axis", np.array([2], np.int64))], "subwords", keepdims=0
-    )
-    both = graph.node("Add", [words, total], "words_and_subwords")
+def _embedding(graph: GraphWriter, embedding: StoredEmbedding) -> str:
+    """(batch, sequence, embedding): float32, or unsigned bytes around CODE_ZERO where there is a grid."""
+    if embedding.subwords is None:
+        return _finished_words(graph, embedding)
+    if not embedding.folded:
+        words = graph.look_up("word_table", embedding.vectors, "word_ids", "words")
+        features = graph.look_up("subword_table", embedding.subwords, "subword_ids", "features")
+        return _normed_sum(graph, embedding, words, features, 2)
+    # Known words have their finished vector in the table; it is put right at the unknown ones.
+    words = _finished_words(graph, embedding)
+    unknown_id = graph.constant("unknown_id", np.array(embedding.unknown_id, np.int32))
+    is_unknown = graph.node("Equal", ["word_ids", unknown_id], "is_unknown")
+    coordinates = graph.node("NonZero", [is_unknown], "unknown_coordinates")  # (2, unknown)
+    where = graph.node("Transpose", [coordinates], "unknown_where", perm=[1, 0])  # (unknown, 2)
+    ids = graph.node("GatherND", ["subword_ids", where], "unknown_subword_ids")  # (unknown, feature)
+    features = graph.look_up("subword_table", embedding.subwords, ids, "features")
+    unknown = graph.weight("unknown_vector", embedding.unknown)
+    computed = _normed_sum(graph, embedding, unknown, features, 1)
+    return graph.node("ScatterND", [words, where, computed], "embedded")
+
+
+def _finished_words(graph: GraphWriter, embedding: StoredEmbedding) -> str:
+    vectors = embedding.vectors
+    if embedding.grid is None:
+        return graph.look_up("word_table", vectors, "word_ids", "words")
+    codes = (vectors.codes.astype(np.int16) + CODE_ZERO).astype(np.uint8)
+    return graph.node("Gather", [graph.constant("word_table", codes), "word_ids"], "words")
+
+
+def _normed_sum(graph: GraphWriter, embedding: StoredEmbedding, words: str, features: str, axis: int) -> str:
+    """``words`` plus the sum of ``features`` over ``axis``, normed, on the grid where there is one."""
+    axes = graph.constant("feature_axis", np.array([axis], np.int64))
+    total = graph.node("ReduceSum", [features, axes], "subwords", keepdims=0)
+    both = graph.node("Add", [total, words], "words_and_subwords")
     norm = embedding.norm
-    scale, bias = (graph.constant(f"norm.{part}", array(getattr(norm, part))) for part in ("weight", "bias"))
-    return graph.node("LayerNormalization", [both, scale, bias], "embedded", axis=-1, epsilon=norm.eps)
+    assert norm is not None
+    scale, bias = (
+        graph.weight(f"norm.{part}", getattr(norm, part).detach().numpy().astype(np.float32))
+        for part in ("weight", "bias")
+    )
+    normed = graph.node("LayerNormalization", [both, scale, bias], "normed", axis=-1, epsilon=norm.eps)
+    if embedding.grid is None:
+        return normed
+    steps = graph.node("Div", [normed, graph.constant("grid", embedding.grid)], "in_steps")
+    one = graph.constant("one_step", np.array(1, np.float32))
+    zero = graph.constant("code_zero", np.array(CODE_ZERO, np.uint8))
+    return graph.node("QuantizeLinear", [steps, one, zero], "codes")
 
 
 def _mask(graph: GraphWriter, tag_ids: str) -> None:

@@ -6,20 +6,19 @@ PyTorch's g); ONNX concatenates both biases.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-OPSET = 17
-IR_VERSION = 8
-"""Pinned to what every runtime in use loads: opset 17 is the first with LayerNormalization, IR 8 goes with it."""
+from .rounding import Float
+from .writer import GraphWriter
 
 _TORCH_GATES = ("i", "f", "g", "o")
 _ONNX_GATES = ("i", "o", "f", "g")
-Float = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,10 @@ def layer_weights(lstm: nn.LSTM, layer: int) -> LSTMWeights:
         raise ValueError(f"proj_size={lstm.proj_size}: the ONNX LSTM has no projection; train with proj_size=0")
     directions = []
     for suffix in ("", "_reverse")[: 1 + lstm.bidirectional]:
-        w, r = (to_onnx_gates(getattr(lstm, f"weight_{part}_l{layer}{suffix}")) for part in ("ih", "hh"))
+        w, r = (to_onnx_gates(array(getattr(lstm, f"weight_{part}_l{layer}{suffix}"))) for part in ("ih", "hh"))
         zero = np.zeros(4 * lstm.hidden_size, np.float32)
         biases = [
-            to_onnx_gates(getattr(lstm, f"bias_{part}_l{layer}{suffix}")) if lstm.bias else zero
+            to_onnx_gates(array(getattr(lstm, f"bias_{part}_l{layer}{suffix}"))) if lstm.bias else zero
             for part in ("ih", "hh")
         ]
         directions.append((w, r, np.concatenate(biases)))
@@ -83,9 +82,9 @@ def cell_weights(gates: dict[str, nn.Linear], input_size: int) -> LSTMWeights:
     )
 
 
-def to_onnx_gates(stacked: Tensor) -> Float:
-    """A (4 * hidden, ...) tensor in PyTorch's gate order, in ONNX's."""
-    parts = dict(zip(_TORCH_GATES, np.split(array(stacked), 4), strict=True))
+def to_onnx_gates(stacked: NDArray[Any]) -> NDArray[Any]:
+    """A (4 * hidden, ...) array in PyTorch's gate order, in ONNX's."""
+    parts = dict(zip(_TORCH_GATES, np.split(stacked, 4), strict=True))
     return np.concatenate([parts[gate] for gate in _ONNX_GATES])
 
 
@@ -94,78 +93,25 @@ def array(tensor: Tensor) -> Float:
     return tensor.detach().cpu().numpy().astype(np.float32)
 
 
-class GraphWriter:
-    """Collects nodes and constants, in order, and names them for a reader of the graph."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[TensorProto] = []
-
-    def constant(self, name: str, value: NDArray[np.generic]) -> str:
-        """Adds a constant; its name."""
-        self.constants.append(numpy_helper.from_array(value, name))
-        return name
-
-    def node(self, op_type: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
-        """Adds an operator with one output; the output's name."""
-        self.nodes.append(helper.make_node(op_type, list(inputs), [output], name=output, **attributes))
-        return output
-
-    def lstm(
-        self, name: str, x: str, weights: LSTMWeights, *, lengths: str = "", states: Sequence[str] = ()
-    ) -> list[str]:
-        """Adds one LSTM operator.
-
-        Args:
-            name: prefix of its constants and outputs.
-            x: (sequence, batch, input).
-            lengths: (batch,) int32, or none.
-            states: initial h and c, each (directions, batch, hidden), or none.
-
-        Returns:
-            Names of Y (sequence, directions, batch, hidden), and of the last h and c where ``states`` are given.
-        """
-        constants = [self.constant(f"{name}.{part}", getattr(weights, part)) for part in ("w", "r", "b")]
-        outputs = [f"{name}.y", *([f"{name}.h", f"{name}.c"] if states else [])]
-        self.nodes.append(
-            helper.make_node(
-                "LSTM",
-                [x, *constants, lengths, *states] if lengths or states else [x, *constants],
-                outputs,
-                name=name,
-                hidden_size=weights.hidden,
-                direction="bidirectional" if weights.directions == 2 else "forward",
-            )
-        )
-        return outputs
-
-    def model(
-        self,
-        name: str,
-        inputs: Sequence[onnx.ValueInfoProto],
-        outputs: Sequence[onnx.ValueInfoProto],
-    ) -> onnx.ModelProto:
-        """The finished, checked model."""
-        graph = helper.make_graph(self.nodes, name, list(inputs), list(outputs), self.constants)
-        model = helper.make_model(
-            graph,
-            producer_name="lstm-deploy",
-            ir_version=IR_VERSION,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-        )
-        onnx.checker.check_model(model, full_check=True)
-        return model
-
-
 def stacked_lstm(graph: GraphWriter, x: str, lstm: nn.LSTM, lengths: str) -> str:
     """All layers of ``lstm`` over x (sequence, batch, input): (sequence, batch, directions * hidden)."""
-    width = lstm.hidden_size * (1 + lstm.bidirectional)
-    join = graph.constant("join_directions", np.array([0, 0, width], np.int64))
     for layer in range(lstm.num_layers):
-        y = graph.lstm(f"lstm_{layer}", x, layer_weights(lstm, layer), lengths=lengths)[0]
-        side_by_side = graph.node("Transpose", [y], f"lstm_{layer}.by_batch", perm=[0, 2, 1, 3])
-        x = graph.node("Reshape", [side_by_side, join], f"lstm_{layer}.states")
+        weights = layer_weights(lstm, layer)
+        names = [graph.weight(f"lstm_{layer}.{part}", getattr(weights, part)) for part in ("w", "r", "b")]
+        x = graph.lstm_layer(f"lstm_{layer}", x, names, weights.hidden, weights.directions, lengths)
     return x
+
+
+def _lstm_with_states(graph: GraphWriter, name: str, x: str, weights: LSTMWeights, states: Sequence[str]) -> list[str]:
+    """An LSTM operator from initial h and c, each (directions, batch, hidden): names of Y, last h and last c."""
+    constants = [graph.constant(f"{name}.{part}", getattr(weights, part)) for part in ("w", "r", "b")]
+    return graph.nodes_out(
+        "LSTM",
+        [x, *constants, "", *states],
+        [f"{name}.{output}" for output in ("y", "h", "c")],
+        hidden_size=weights.hidden,
+        direction="bidirectional" if weights.directions == 2 else "forward",
+    )
 
 
 def lstm_model(lstm: nn.LSTM) -> onnx.ModelProto:
@@ -183,11 +129,11 @@ def lstm_model(lstm: nn.LSTM) -> onnx.ModelProto:
     initial = {}
     for state in ("h0", "c0"):
         initial[state] = [f"{state}.{layer}" for layer in range(lstm.num_layers)]
-        graph.nodes.append(helper.make_node("Split", [state, per_layer], initial[state], name=f"split_{state}", axis=0))
+        graph.nodes_out("Split", [state, per_layer], initial[state], axis=0)
     last: dict[str, list[str]] = {"hn": [], "cn": []}
     for layer in range(lstm.num_layers):
         states = [initial["h0"][layer], initial["c0"][layer]]
-        y, h, c = graph.lstm(f"lstm_{layer}", x, layer_weights(lstm, layer), states=states)
+        y, h, c = _lstm_with_states(graph, f"lstm_{layer}", x, layer_weights(lstm, layer), states)
         last["hn"].append(h)
         last["cn"].append(c)
         x = graph.node("Transpose", [y], f"lstm_{layer}.by_batch", perm=[0, 2, 1, 3])
@@ -221,7 +167,7 @@ def cell_model(gates: dict[str, nn.Linear], head: nn.Linear) -> onnx.ModelProto:
     graph = GraphWriter()
     axis = graph.constant("time_axis", np.array([0], np.int64))
     x, h, c = (graph.node("Unsqueeze", [name, axis], f"{name}.step") for name in ("input", "hidden", "cell"))
-    _, h, c = graph.lstm("lstm", x, cell_weights(gates, inputs), states=[h, c])
+    _, h, c = _lstm_with_states(graph, "lstm", x, cell_weights(gates, inputs), [h, c])
     next_hidden = graph.node("Squeeze", [h, axis], "next_hidden")
     graph.node("Squeeze", [c, axis], "next_cell")
     logits = linear(graph, "head", next_hidden, head)
@@ -238,11 +184,11 @@ def cell_model(gates: dict[str, nn.Linear], head: nn.Linear) -> onnx.ModelProto:
 
 def linear(graph: GraphWriter, name: str, x: str, layer: nn.Linear) -> str:
     """``x @ weight.T + bias`` over the last axis."""
-    weight = graph.constant(f"{name}.weight", np.ascontiguousarray(array(layer.weight).T))
+    weight = graph.weight(f"{name}.weight", np.ascontiguousarray(array(layer.weight).T))
     product = graph.node("MatMul", [x, weight], f"{name}.product")
     if layer.bias is None:
         return product
-    return graph.node("Add", [product, graph.constant(f"{name}.bias", array(layer.bias))], f"{name}.sum")
+    return graph.node("Add", [product, graph.weight(f"{name}.bias", array(layer.bias))], f"{name}.sum")
 
 
 def _floats(name: str, shape: Sequence[str | int]) -> onnx.ValueInfoProto:

@@ -42,10 +42,14 @@ class Client:
             key.removeprefix("lstm_deploy."): value
             for key, value in self.session.get_modelmeta().custom_metadata_map.items()
         }
-        assert int(raw["format_version"]) == 1
-        self.meta = {k: v if k in ("format_version", "graph_form", "column") else json.loads(v) for k, v in raw.items()}
+        assert int(raw["format_version"]) == 2
+        self.meta = {
+            k: v if k in ("format_version", "graph_form", "precision", "column") else json.loads(v)
+            for k, v in raw.items()
+        }
         self.inputs = {spec["kind"]: spec for spec in self.meta["inputs"]}
         assert set(self.inputs) <= {"word_ids", "subword_ids", "lengths"}
+        self.tolerance = {"fp32": 1e-5, "fp16": 1e-5, "int8": 0.15}[self.meta["precision"]]
         self.ids = {word: i for i, word in enumerate(self.meta["words"]) if word is not None}
 
     def tokens(self, text):
@@ -152,12 +156,18 @@ class Client:
         return ids
 
     def run(self, sentences):
-        """(tag ids, probabilities) of each sentence, all in one padded batch."""
+        """(tag ids, log-probabilities of all tags) of each sentence, all in one padded batch."""
         tag_ids, log_probs = self.session.run(["tag_ids", "log_probs"], self.arrays(sentences))
-        return [
-            (tag_ids[i, : len(s)].tolist(), np.exp(log_probs[i, : len(s)].astype(float).max(-1)).tolist())
-            for i, s in enumerate(sentences)
-        ]
+        return [(tag_ids[i, : len(s)].tolist(), log_probs[i, : len(s)].astype(float)) for i, s in enumerate(sentences)]
+
+    def check(self, case, tag_ids, log_probs):
+        """Holds an answer against a golden case."""
+        expected = np.log(case["scores"])
+        allowed = self.tolerance + self.tolerance * np.abs(expected)
+        found = log_probs[np.arange(len(expected)), case["tag_ids"]]
+        assert (np.abs(found - expected) <= allowed).all()
+        differ = np.array(tag_ids) != case["tag_ids"]
+        assert ((log_probs.max(-1) - found)[differ] <= allowed[differ]).all()
 
 
 def is_address(chunk):

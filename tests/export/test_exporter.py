@@ -17,7 +17,7 @@ from lstm_deploy.golden import check_golden
 
 def test_metadata_is_complete(make_tagger, tmp_path):
     checkpoint, model = make_tagger(layers=2)
-    proof = export_model(checkpoint, model, tmp_path / "m.onnx")
+    proof = export_model(checkpoint, model, tmp_path / "m.onnx").proof
     metadata = Predictor.load(tmp_path / "m.onnx").metadata
     assert metadata.vocabulary.words == checkpoint.vocabulary.words
     assert metadata.tags == checkpoint.tags

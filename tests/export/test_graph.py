@@ -23,10 +23,16 @@ def _random_inputs(session, lengths, seed=0):
     random = np.random.default_rng(seed)
     lengths = np.array(lengths, np.int32)
     shape = (len(lengths), int(lengths.max()))
-    inputs = {"word_ids": random.integers(0, len(session.metadata.vocabulary), shape, dtype=np.int32)}
-    if session.metadata.features:
-        templates = len(session.metadata.features.templates)
-        inputs["subword_ids"] = random.integers(0, 64, (*shape, templates), dtype=np.int32)
+    vocabulary, features = session.metadata.vocabulary, session.metadata.features
+    inputs = {"word_ids": random.integers(0, len(vocabulary), shape, dtype=np.int32)}
+    if features:
+        inputs["word_ids"][random.random(shape) < 0.4] = vocabulary.unknown_id
+        inputs["subword_ids"] = random.integers(0, features.buckets, (*shape, len(features.templates)), dtype=np.int32)
+        for where in np.ndindex(shape):  # a known word has its own features; an unknown one may have any
+            if word := vocabulary.words[inputs["word_ids"][where]]:
+                inputs["subword_ids"][where] = features.ids(word)
+            else:
+                inputs["word_ids"][where] = vocabulary.unknown_id
     return inputs | {"lengths": lengths}
 
 
@@ -40,7 +46,7 @@ def test_graph_is_small_pinned_and_dynamic(make_tagger, tmp_path, form):
     export_model(*make_tagger(**form), tmp_path / "m.onnx")
     model = onnx.load(tmp_path / "m.onnx")
     onnx.checker.check_model(model, full_check=True)
-    assert len(model.graph.node) <= 22 + 3 * form["layers"]
+    assert len(model.graph.node) <= 27 + 3 * form["layers"]
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 17)]
     assert model.ir_version == 8
     assert not any(node.domain for node in model.graph.node)

@@ -10,6 +10,7 @@ from lstm_deploy.modelfile import read_model_file
 
 TUTORIAL = Path(__file__).parents[2] / "exported" / "tutorial.onnx"
 SUBWORD = Path(__file__).parent / "data" / "subword.onnx"
+SUBWORD_INT8 = SUBWORD.with_name("subword-int8.onnx")
 PREFIX = "lstm_deploy."
 
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from model_files import SUBWORD, TUTORIAL, corpus, rewrite, stored
+from model_files import SUBWORD, SUBWORD_INT8, TUTORIAL, corpus, rewrite, stored
 
+from lstm_deploy import Predictor
 from lstm_deploy.cli import main
 
 COMMAND = [sys.executable, "-c", "from lstm_deploy.cli import main; main()"]
@@ -314,7 +316,7 @@ def test_verify_passes_and_fails(folder):
 
 def test_inspect_shows_everything(folder):
     report = json.loads(_run("inspect", SUBWORD, "--json").stdout)
-    assert report["format_version"] == 1
+    assert report["format_version"] == 2
     assert report["graph_form"] == "sequence_lens"
     assert report["opsets"] == {"ai.onnx": 17}
     assert [node["op"] for node in report["nodes"]].count("LSTM") == 2
@@ -326,7 +328,7 @@ def test_inspect_shows_everything(folder):
         assert part in text
 
 
-@pytest.mark.parametrize("command", ["train", "export", "run", "eval", "verify", "inspect"])
+@pytest.mark.parametrize("command", ["train", "export", "run", "eval", "verify", "bench", "inspect"])
 def test_each_help_shows_an_example(command):
     done = _run(command, "--help")
     assert done.exit_code == 0
@@ -347,3 +349,41 @@ def test_a_stream_takes_constant_memory(folder):
         done = subprocess.run([sys.executable, "-c", code.format(name)], capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout) / 1024)
     assert peaks[1] - peaks[0] < 40, peaks
+
+
+def test_bench_measures_files_and_says_what_to_use(folder):
+    done = _run("bench", SUBWORD, SUBWORD_INT8, "--seconds", 0.001, "--threads", 2, "--json")
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    cells = result["cells"]
+    assert {cell["precision"] for cell in cells} == {"fp32", "int8"}
+    assert {cell["threads"] for cell in cells if not cell["rows"]} == {1, 2}
+    assert len({(cell["rows"], cell["length"]) for cell in cells}) == 4 * 3 + 1
+    assert all(cell["seconds"] > 0 for cell in cells)
+    mixed = [cell for cell in cells if not cell["rows"]]
+    assert result["bulk"] == max(mixed, key=lambda cell: cell["tokens_per_second"])
+    assert (result["single"]["rows"], result["single"]["length"]) == (1, 20)
+
+
+def test_what_bench_recommends_runs(folder):
+    text = _run("bench", SUBWORD, "--seconds", 0.001).stdout
+    command = next(line.strip() for line in text.splitlines() if "lstm-deploy run" in line)
+    (folder / "FILE.txt").write_text("Ann ate fish\n")
+    done = _run(*shlex.split(command)[1:])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("\t") == 3
+    calls = [line.strip() for line in text.splitlines() if "Predictor.load" in line]
+    names = {"Predictor": Predictor, "tokens": ["Ann"], "sentences": [["Ann"], ["Lee", "ate"]]}
+    assert [len(eval(call, names)) for call in calls] == [1, 2]
+
+
+def test_bench_of_a_missing_file_is_one_line(folder):
+    _fails(_run("bench", "nothing.onnx"), "nothing.onnx", "lstm-deploy export")
+
+
+def test_batch_tokens_changes_no_answer(folder):
+    (folder / "text.txt").write_text("They ate the fish\nthe fish\n" * 50)
+    answers = {
+        _run("run", "--input", "text.txt", "--batch-tokens", n, "--format", "text").stdout for n in (1, 64, 9999)
+    }
+    assert len(answers) == 1

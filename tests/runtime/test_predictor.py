@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_files import SUBWORD, rewrite, stored
+from model_files import SUBWORD, SUBWORD_INT8, rewrite, stored
 
 from lstm_deploy import Predictor
-from lstm_deploy.errors import IdRangeError
+from lstm_deploy.errors import IdRangeError, MetadataError
 from lstm_deploy.golden import check_golden
 from lstm_deploy.unicode14 import classes
 
@@ -214,11 +214,16 @@ def test_golden_cases_hold(subword, tutorial):
         assert report.failures == []
 
 
+def _other_tag(case):
+    wrong = 2 if case["tag_ids"][0] != 2 else 4
+    case["tag_ids"][0], case["tags"][0] = wrong, stored(SUBWORD, "tags")[wrong]
+
+
 @pytest.mark.parametrize(
     ("key", "lie"),
     [
         ("scores", lambda case: case["scores"].__setitem__(0, case["scores"][0] * 0.999)),
-        ("tags", lambda case: case["tags"].__setitem__(0, "I-LOC" if case["tags"][0] != "I-LOC" else "O")),
+        ("tags", _other_tag),
         ("word_ids", lambda case: case["inputs"]["word_ids"].__setitem__(0, 5)),
         ("subword_ids", lambda case: case["inputs"]["subword_ids"][0].__setitem__(3, 11)),
         ("tokenizer", lambda case: case.update(text=case["text"] + " more")),
@@ -230,3 +235,103 @@ def test_a_golden_case_that_lies_is_reported(tmp_path, key, lie):
     lie(next(case for case in golden if case["text"]))
     report = check_golden(Predictor.load(rewrite(SUBWORD, tmp_path / "m.onnx", golden=golden)))
     assert report.failures
+
+
+@pytest.mark.parametrize("wrong", [99, -1, 0])
+def test_golden_tag_ids_that_are_not_those_of_the_tags_contradict_the_file(tmp_path, wrong):
+    golden = stored(SUBWORD, "golden")
+    case = next(case for case in golden if case["tag_ids"][0] != wrong)
+    case["tag_ids"][0] = wrong
+    with pytest.raises(MetadataError, match="tag_ids are not those of the tags"):
+        Predictor.load(rewrite(SUBWORD, tmp_path / "m.onnx", golden=golden))
+
+
+def test_without_scores_the_tags_are_the_same(subword):
+    batch = _many(60)
+    bare = subword.predict_batch(batch, scores=False)
+    assert [r.tags for r in bare] == [r.tags for r in subword.predict_batch(batch)]
+    assert {r.scores for r in bare} == {()}
+    assert [r.tags for r in subword.predict_stream(batch, scores=False)] == [r.tags for r in bare]
+    assert subword.predict(["Ann"], scores=False).scores == ()
+    assert subword.predict_text("Ann ate", scores=False).scores == ()
+
+
+def test_empty_results_are_nobody_elses(subword):
+    first, second = subword.predict_batch([[], []])
+    assert first == second
+    assert first is not second
+
+
+def test_int8_files_keep_every_promise_within_their_tolerance(subword):
+    int8 = Predictor.load(SUBWORD_INT8, threads=2)
+    assert (int8.metadata.precision, int8.metadata.tolerance) == ("int8", 0.15)
+    assert not check_golden(int8).failures
+    batch = _many(200)
+    together = int8.predict_batch(batch)
+    for tokens, result in zip(batch, together, strict=True):
+        alone = int8.predict(tokens)
+        assert result.tokens == alone.tokens == tuple(tokens)
+        np.testing.assert_allclose(np.log(result.scores), np.log(alone.scores), atol=0.15, rtol=0.15)
+    exact = subword.predict_batch(batch)
+    pairs = [pair for a, b in zip(exact, together, strict=True) for pair in zip(a.tags, b.tags, strict=True)]
+    assert sum(a == b for a, b in pairs) > 0.97 * len(pairs)
+
+
+@pytest.mark.parametrize("path", [SUBWORD, SUBWORD_INT8], ids=lambda path: path.stem)
+def test_many_callers_at_once_get_what_one_gets(path):
+    predictor = Predictor.load(path)
+    batch = _many(120)
+    expected = [predictor.predict(tokens) for tokens in batch]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            assert list(pool.map(predictor.predict, batch)) == expected
+
+
+def test_golden_cases_reach_many_rows_even_where_most_are_empty(tmp_path):
+    golden = stored(SUBWORD_INT8, "golden")
+    empty = {
+        "tokens": [],
+        "inputs": {"word_ids": [], "subword_ids": []},
+        "tag_ids": [],
+        "tags": [],
+        "scores": [],
+        "text": None,
+    }
+    path = rewrite(SUBWORD_INT8, tmp_path / "m.onnx", golden=[empty, golden[0], empty, empty])
+    predictor = Predictor.load(path)
+    rows = []
+    run = predictor.session.run
+    predictor.session.run = lambda inputs: rows.append(len(inputs["lengths"])) or run(inputs)
+    check_golden(predictor)
+    assert max(rows) >= 16
+
+
+def test_a_golden_case_without_ids_is_reported(tmp_path):
+    golden = stored(SUBWORD, "golden")
+    golden[0]["inputs"] = {}
+    report = check_golden(Predictor.load(rewrite(SUBWORD, tmp_path / "m.onnx", golden=golden)))
+    assert any("has no word_ids" in failure for failure in report.failures)
+
+
+def test_a_number_too_large_for_a_float_is_one_clear_error(tmp_path):
+    golden = stored(SUBWORD, "golden")
+    golden[0]["scores"][0] = 10**400
+    with pytest.raises(MetadataError, match="golden"):
+        Predictor.load(rewrite(SUBWORD, tmp_path / "m.onnx", golden=golden))
+
+
+def test_a_file_of_version_1_has_fp32_weights(tmp_path):
+    path = rewrite(SUBWORD, tmp_path / "m.onnx", format_version="1", precision=None, rounding=None)
+    assert Predictor.load(path).metadata.precision == "fp32"
+    with pytest.raises(MetadataError, match="precision is missing"):
+        Predictor.load(rewrite(SUBWORD, tmp_path / "m.onnx", precision=None))
+
+
+def test_results_can_be_kept_in_sets(subword):
+    assert len({subword.predict(["Ann"]), subword.predict(["Ann"]), subword.predict(["Lee"])}) == 2
+
+
+def test_an_empty_string_is_no_sentence(subword):
+    for call in (lambda: subword.predict(""), lambda: subword.predict_batch([["Ann"], ""])):
+        with pytest.raises(TypeError, match="predict_text"):
+            call()

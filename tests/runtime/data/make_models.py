@@ -1,4 +1,4 @@
-"""Makes subword.onnx: a tiny two-layer bidirectional tagger with subwords, random weights, IOB2 tags.
+"""Makes subword.onnx and subword-int8.onnx: a tiny two-layer bidirectional tagger, random weights, IOB2 tags.
 
     python tests/runtime/data/make_models.py
 
@@ -6,9 +6,11 @@ Needs torch and onnx; what it makes is committed, so that the runtime tests need
 """
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
+from lstm_deploy.export.cost import Rounding
 from lstm_deploy.export.exporter import export_model
 from lstm_deploy.tokenizer import Tokenizer
 from lstm_deploy.training.checkpoint import Checkpoint
@@ -20,7 +22,7 @@ TAGS = ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")
 
 
 def main() -> None:
-    """Writes the file beside this script."""
+    """Writes the files beside this script."""
     torch.manual_seed(7)
     checkpoint = Checkpoint(
         Recipe(ModelConfig(embedding=6, hidden=4, layers=2, buckets=64)),
@@ -34,7 +36,12 @@ def main() -> None:
     with torch.no_grad():  # far from uniform, so that tags vary
         for parameter in (*model.lstm.parameters(), *model.head.parameters()):
             parameter.mul_(3)
-    export_model(checkpoint, model, Path(__file__).with_name("subword.onnx"))
+    folder = Path(__file__).parent
+    export_model(checkpoint, model, folder / "subword.onnx")
+    with TemporaryDirectory() as scratch:
+        dev = Path(scratch) / "dev.conll"
+        dev.write_text("Ann\tB-PER\nwent\tO\n\n", encoding="utf-8")
+        export_model(checkpoint, model, folder / "subword-int8.onnx", Rounding("int8", dev, max_drop=100))
 
 
 if __name__ == "__main__":
