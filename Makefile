@@ -5,12 +5,13 @@ PYTHON ?= python3
 # pip at PyTorch's CPU index, or set TORCH.
 TORCH ?= torch==2.13.0
 VENV ?= .venv
+PEERS ?= .peers-venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DATA ?= ../shared/data/ud-english-ewt
 EWT := checkpoints/ewt
 
-.PHONY: help setup run test test-slow test-wheel lint treebank bench clean
+.PHONY: help setup run test test-slow test-wheel lint treebank bench bench-peers clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -55,9 +56,20 @@ treebank: $(READY) ## Train, export, score and prove a tagger on UD English EWT 
 	$(BIN)/lstm-deploy eval exported/ewt.onnx $(DATA)/en_ewt-ud-test.conllu.xz
 	$(BIN)/lstm-deploy verify exported/ewt.onnx --checkpoint $(EWT) --input $(DATA)/en_ewt-ud-test.conllu.xz
 
-bench: $(READY) ## Throughput and cold start against PyTorch, after `make treebank`
-	$(BIN)/python benchmarks/against_pytorch.py --model exported/ewt.onnx --checkpoint $(EWT) \
-		--input $(DATA)/en_ewt-ud-test.conllu.xz --output benchmarks/results/against_pytorch.json
+bench: $(READY) ## Measure every contender, after `make treebank` (and `make bench-peers`); about 8 minutes
+	test -f exported/ewt.onnx || $(MAKE) treebank
+	$(BIN)/lstm-deploy export $(EWT) --output exported/ewt-int8.onnx --precision int8 \
+		--dev $(DATA)/en_ewt-ud-dev.conllu.xz
+	$(BIN)/python benchmarks/run.py --checkpoint $(EWT) --fp32 exported/ewt.onnx --int8 exported/ewt-int8.onnx \
+		--input $(DATA)/en_ewt-ud-test.conllu.xz $(DATA)/en_ewt-ud-dev.conllu.xz --output benchmarks/results
+
+bench-peers: ## Install spaCy and UDPipe beside, train them on the same treebank; about 15 minutes
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --requirement benchmarks/requirements-peers.txt
+	$(PEERS)/bin/python benchmarks/contenders/spacy_tagger.py train $(DATA)/en_ewt-ud-train.conllu.xz \
+		$(DATA)/en_ewt-ud-dev.conllu.xz checkpoints/peers/spacy
+	$(PEERS)/bin/python benchmarks/contenders/udpipe_tagger.py train $(DATA)/en_ewt-ud-train.conllu.xz \
+		$(DATA)/en_ewt-ud-dev.conllu.xz checkpoints/peers/ewt.udpipe
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .wheel-venv dist build checkpoint checkpoints exported/tagger.onnx exported/ewt.onnx
+	rm -rf $(VENV) .wheel-venv $(PEERS) dist build checkpoint checkpoints exported/tagger.onnx exported/ewt.onnx exported/ewt-int8.onnx

@@ -1,0 +1,108 @@
+"""The benchmark's parts do what they say, and the README quotes the result that is committed."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+SENTENCES = [["They", "ate", "the", "fish"], ["fish"], ["the", "fish", "ate"]] * 20
+
+
+@pytest.fixture(scope="module")
+def report():
+    spec = importlib.util.spec_from_file_location("report", BENCHMARKS / "report.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def result():
+    return json.loads((BENCHMARKS / "results" / "bench.json").read_text(encoding="utf-8"))
+
+
+def test_table_and_readme_are_those_of_the_committed_result(report, result):
+    assert (BENCHMARKS / "results" / "bench.md").read_text(encoding="utf-8") == report.table(result) + "\n"
+    assert report.summary(result) in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_ratios_are_of_medians_against_the_best_arrangement(report, result):
+    rate = {name: v["median"] for name, v in result["tokens_per_second"].items()}
+    got = {row["figure"]: row["got"] for row in report.ratios(result)}
+    rivals = [v for name, v in rate.items() if name.startswith("PyTorch")]
+    assert len(rivals) == 5
+    assert got["words to tags, int8 / PyTorch's best"] == pytest.approx(rate["lstm-deploy int8"] / max(rivals))
+    fastest = min(v["p50"] for name, v in result["latency"].items() if name.startswith("PyTorch"))
+    one = result["latency"]["lstm-deploy int8"]["p50"]
+    assert got["one 20-word sentence, p50, PyTorch / int8"] == pytest.approx(fastest / one)
+    assert result["ratios"] == json.loads(json.dumps(report.ratios(result)))
+
+
+def test_absent_contenders_are_told_not_invented(report, result):
+    without = json.loads(json.dumps(result))
+    for key in ("tokens_per_second", "latency"):
+        without[key] = {name: v for name, v in without[key].items() if not name.startswith("spaCy")}
+    got = {row["figure"]: row["got"] for row in report.ratios(without)}
+    assert got["words to tags, int8 / spaCy"] is None
+    without |= {"absent": ["spaCy: run `make bench-peers`"], "ratios": report.ratios(without)}
+    assert "| words to tags, int8 / spaCy | not measured |" in report.table(without)
+
+
+def _talk(command, *messages):
+    text = "".join(json.dumps(message) + "\n" for message in messages)
+    done = subprocess.run(
+        command, cwd=BENCHMARKS / "contenders", input=text, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    ready, *replies = map(json.loads, done.stdout.splitlines())
+    assert ready == {"ready": True}
+    assert len(replies) == len(messages)
+    return replies
+
+
+@pytest.fixture
+def sentences(tmp_path):
+    path = tmp_path / "sentences.jsonl"
+    path.write_text("".join(json.dumps(s) + "\n" for s in SENTENCES))
+    return str(path)
+
+
+def test_the_predictor_as_a_contender(sentences):
+    model = str(ROOT / "exported" / "tutorial.onnx")
+    loaded, tagged, answers, one, bare, calls, stream, budgets = _talk(
+        [sys.executable, "predictor.py", model, "2"],
+        {"do": "load", "sentences": sentences, "start": 1, "step": 2},
+        {"do": "tag"},
+        {"do": "answers"},
+        {"do": "one_by_one", "sentences": sentences},
+        {"do": "bare", "sentences": sentences},
+        {"do": "callers", "sentences": sentences, "count": 3, "duration": 0.1},
+        {"do": "stream", "sentences": sentences, "tokens": 1000},
+        {"do": "batches", "sentences": sentences, "budgets": [16, 64]},
+    )
+    assert loaded["sentences"] == 30
+    assert [len(tags) for tags in answers["tags"]] == [len(s) for s in SENTENCES[1::2]]
+    assert answers["tags"][0] == ["NN"]
+    assert len(one["seconds"]) == 60
+    assert min(tagged["seconds"], bare["seconds"], *one["seconds"], *budgets["seconds"]) > 0
+    assert calls["tokens_per_second"] > 0
+    assert 1000 <= stream["tokens"] < 1004
+
+
+@pytest.mark.parametrize("arrangement", ["packed", "bucketed"])
+def test_pytorch_as_a_contender_gives_the_same_tags(tmp_path, sentences, arrangement):
+    pytest.importorskip("torch")
+    main = "from lstm_deploy.cli import main; main()"
+    command = [sys.executable, "-c", main, "train", "--output", str(tmp_path / "checkpoint")]
+    subprocess.run(command, check=True, capture_output=True)
+    command = [sys.executable, "-c", main, "export", str(tmp_path / "checkpoint"), "--output", str(tmp_path / "m.onnx")]
+    subprocess.run(command, check=True, capture_output=True)
+    ask = [{"do": "load", "sentences": sentences}, {"do": "tag"}, {"do": "answers"}]
+    torch = _talk([sys.executable, "pytorch.py", str(tmp_path / "checkpoint"), "1", arrangement, "4"], *ask)
+    ours = _talk([sys.executable, "predictor.py", str(tmp_path / "m.onnx"), "1"], *ask)
+    assert torch[2] == ours[2]
