@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .errors import ProviderError
+from .metadata import ModelMetadata
 from .predictor import Predictor
 from .providers import Provider, available_cores
 
@@ -25,6 +26,7 @@ BATCH_TOKENS = (512, 1024, 2048, 3072, 4096, 8192)
 _UNKNOWN_RATE = 0.08
 _MEAN_LENGTH = 16  # of the mixed text: lengths from a geometric distribution, as running text has them
 _MIXED_TOKENS = 20_000
+_SPELT_WORDS, _MAX_CHARACTERS = 1000, 10
 _SEED = 7
 
 
@@ -156,15 +158,25 @@ def _cells(path: Path, provider: Provider, threads: int, seconds: float) -> Iter
 
 
 def _sentences(predictor: Predictor, lengths: Sequence[int]) -> list[list[str]]:
-    """Sentences of these lengths, of words drawn from the vocabulary and some that are not in it."""
+    """Sentences of these lengths, of words that the model knows and, where it takes such, some that it does not."""
     random = np.random.default_rng(_SEED)
-    words = [word for word in predictor.metadata.vocabulary.words if word] or ["word"]
-    total = sum(lengths)
-    drawn = [words[i] for i in random.integers(len(words), size=total)]
-    for i in np.flatnonzero(random.random(total) < _UNKNOWN_RATE).tolist():
-        drawn[i] = f"{drawn[i]}-{i}-unknown"
+    words = _words(predictor.metadata, random)
+    drawn = [words[i] for i in random.integers(len(words), size=sum(lengths))]
+    vocabulary = predictor.metadata.vocabulary
+    if vocabulary is None or vocabulary.unknown_id is not None:
+        for i in np.flatnonzero(random.random(len(drawn)) < _UNKNOWN_RATE).tolist():
+            drawn[i] += words[i % len(words)] * 2
     ends = np.cumsum(lengths).tolist()
     return [drawn[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+
+
+def _words(metadata: ModelMetadata, random: np.random.Generator) -> list[str]:
+    """The vocabulary; for a model of characters alone, words spelt with them."""
+    if metadata.vocabulary:
+        return [word for word in metadata.vocabulary.words if word] or ["word"]
+    characters = [c for c in metadata.characters.characters if c] if metadata.characters else []
+    sizes = random.integers(1, _MAX_CHARACTERS + 1, _SPELT_WORDS)
+    return ["".join(random.choice(characters or ["a"], size)) for size in sizes]
 
 
 def _cell(

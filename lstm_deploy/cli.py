@@ -193,7 +193,10 @@ def train(
 )
 @click.option("--dev", type=_PATH, help="With fp16 and int8: tagged file to measure on what rounding costs.")
 @click.option("--max-drop", type=_Rate(0), help="Points of accuracy (and entity F1) that it may cost [0.1].")
-def export(checkpoint: Path, output: Path, precision: Any, dev: Path | None, max_drop: float | None) -> None:
+@click.option("--constrain", type=click.Choice(["iob2"]), help="Let only valid IOB2 sequences of tags come out.")
+def export(
+    checkpoint: Path, output: Path, precision: Any, dev: Path | None, max_drop: float | None, constrain: Any
+) -> None:
     """Export CHECKPOINT to one ONNX file, proved equal to PyTorch before it appears.
 
     \b
@@ -211,7 +214,7 @@ def export(checkpoint: Path, output: Path, precision: Any, dev: Path | None, max
     from .export.exporter import export_checkpoint
 
     rounding = Rounding(precision, dev, MAX_DROP if max_drop is None else max_drop) if dev else None
-    exported = export_checkpoint(checkpoint, output, rounding)
+    exported = export_checkpoint(checkpoint, output, rounding, constrain=constrain)
     proof, cost = exported.proof, exported.rounding
     if cost:
         scores = [f"{k} {100 * v:.2f} % (fp32 {100 * cost['exact'][k]:.2f} %)" for k, v in cost["rounded"].items()]

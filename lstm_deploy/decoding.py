@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .crf import Crf
 from .session import Scores
 
 
@@ -16,7 +18,8 @@ class TaggedSentence:
     Attributes:
         tokens: as given.
         tags: one per token.
-        scores: probability of each tag, from 0 to 1; empty where scores were not asked for.
+        scores: probability of each tag, from 0 to 1: of the tag given the sentence, marginal over all other
+            tags where the model ends in a CRF; empty where scores were not asked for.
     """
 
     tokens: tuple[str, ...]
@@ -36,35 +39,51 @@ class TaggedText(TaggedSentence):
 
 
 def decode(
-    sentences: Sequence[tuple[str, ...]], lengths: NDArray[np.int32], scores: Scores, tags: NDArray[np.object_]
+    sentences: Sequence[tuple[str, ...]],
+    lengths: NDArray[np.int32],
+    scores: Scores,
+    tags: NDArray[np.object_],
+    crf: Crf | None = None,
 ) -> list[TaggedSentence]:
     """One result per sentence, of exactly its length.
 
     Args:
         sentences: the tokens of each row.
         lengths: (batch,) tokens in each row.
-        scores: the model's answer for the batch; without ``log_probs`` the results have no scores.
+        scores: the model's answer for the batch; with tags alone the results have no scores.
         tags: (tags,) the tag with each id.
+        crf: the model's, if it ends in one.
     """
     valid = scores.tag_ids >= 0  # (batch, sequence): the graph marks padding
     flat_tags = tuple(tags[scores.tag_ids[valid]].tolist())
     ends = np.add.accumulate(lengths).tolist()
     spans = list(zip([0, *ends], ends, strict=False))
-    if scores.log_probs is None:
+    probabilities = _probabilities(scores, lengths, crf)
+    if probabilities is None:
         return [
             TaggedSentence(tokens, flat_tags[start:end], ())
             for tokens, (start, end) in zip(sentences, spans, strict=True)
         ]
-    flat_scores = tuple(np.exp(scores.log_probs.max(-1)[valid]).tolist())  # the best tag's is the largest
+    flat_scores = tuple(probabilities[valid].tolist())
     return [
         TaggedSentence(tokens, flat_tags[start:end], flat_scores[start:end])
         for tokens, (start, end) in zip(sentences, spans, strict=True)
     ]
 
 
-def decode_one(tokens: tuple[str, ...], scores: Scores, tags: Sequence[str]) -> TaggedSentence:
+def decode_one(tokens: tuple[str, ...], scores: Scores, tags: Sequence[str], crf: Crf | None = None) -> TaggedSentence:
     """`decode` for one sentence alone: few array calls, of which each is dear beside so little work."""
     found = tuple([tags[i] for i in scores.tag_ids[0].tolist()])
-    if scores.log_probs is None:
-        return TaggedSentence(tokens, found, ())
-    return TaggedSentence(tokens, found, tuple(np.exp(scores.log_probs[0].max(-1)).tolist()))
+    probabilities = _probabilities(scores, np.array([len(tokens)]), crf)
+    return TaggedSentence(tokens, found, () if probabilities is None else tuple(probabilities[0].tolist()))
+
+
+def _probabilities(
+    scores: Scores, lengths: NDArray[np.integer[Any]], crf: Crf | None
+) -> NDArray[np.floating[Any]] | None:
+    """(batch, sequence) of each chosen tag, unspecified at padding; None where there are tags alone."""
+    if scores.log_probs is not None:
+        return np.exp(scores.log_probs.max(-1))  # the best tag's is the largest
+    if scores.emissions is None or crf is None:
+        return None
+    return crf.path_marginals(scores.emissions, lengths, scores.tag_ids)

@@ -5,7 +5,9 @@
     LstmDeployError
     ├── MissingDependencyError (ImportError)   a package or an extra is not installed
     ├── InputError (ValueError)                a text, corpus or JSON file is not what it should be
-    │   └── UnknownTagError                    a gold tag that the training data does not have
+    │   ├── UnknownTagError                    a gold tag that the training data does not have
+    │   ├── UnknownWordError                   a word that the model does not have, nor one to take for it
+    │   └── UnknownCharacterError              likewise a character
     ├── OutputError (OSError)                  a result cannot be written
     ├── ModelFileError (ValueError)            a model file cannot be used
     │   ├── NotOnnxError                       it is not an ONNX file
@@ -37,6 +39,14 @@ class InputError(LstmDeployError, ValueError):
 
 class UnknownTagError(InputError):
     """A gold file holds a tag that is not among the model's tags."""
+
+
+class UnknownWordError(InputError):
+    """A word is not in the vocabulary of a model that has no unknown word."""
+
+
+class UnknownCharacterError(InputError):
+    """A character is not among those of a model that has no unknown character."""
 
 
 class OutputError(LstmDeployError, OSError):

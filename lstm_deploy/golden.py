@@ -4,11 +4,15 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .crf import Crf
+from .encoding import ragged_ids
 from .metadata import GoldenCase
 from .predictor import Predictor
-from .session import Scores
 
+_Answer = tuple[NDArray[np.int32], NDArray[np.float32]]
+"""Of one sentence: (sequence,) tag ids and (sequence, tags) log-probabilities or emissions."""
 _ROWS = 16
 """Rows of the batch that all cases are run in, repeated: enough for what a graph does with many rows."""
 
@@ -20,7 +24,7 @@ class GoldenReport:
     Attributes:
         cases: how many there are.
         tokens: in all of them.
-        max_difference: largest difference of a log-probability.
+        max_difference: largest difference of a log-probability, with a CRF of a marginal one.
         failures: one line per disagreement.
     """
 
@@ -40,19 +44,18 @@ def check_golden(predictor: Predictor) -> GoldenReport:
         _check_scores(predictor, case, _rows(predictor, [case])[0], f"case {number} alone", report)
     numbered = [(number, case) for number, case in enumerate(cases, 1) if case.tokens]
     many = numbered * -(-_ROWS // max(len(numbered), 1))
-    for (number, case), scores in zip(many, _rows(predictor, [case for _, case in many]), strict=True):
-        _check_scores(predictor, case, scores, f"case {number} in a batch", report)
+    for (number, case), answer in zip(many, _rows(predictor, [case for _, case in many]), strict=True):
+        _check_scores(predictor, case, answer, f"case {number} in a batch", report)
     return report
 
 
-def _rows(predictor: Predictor, cases: list[GoldenCase]) -> list[Scores]:
-    """The model's answer to each case, all in one batch: (sequence,) ids and (sequence, tags) log-probabilities."""
+def _rows(predictor: Predictor, cases: list[GoldenCase]) -> list[_Answer]:
+    """The model's answer to each case, all in one batch."""
     if not cases:
         return []
-    answer = predictor.session.run(predictor.encoder.encode([case.tokens for case in cases]))
-    assert answer.log_probs is not None
+    found = predictor.session.run(predictor.encoder.encode([case.tokens for case in cases]))
     lengths = [len(case.tokens) for case in cases]
-    return [Scores(answer.tag_ids[i, :n], answer.log_probs[i, :n]) for i, n in enumerate(lengths)]
+    return [(found.tag_ids[i, :n], found.of_tags[i, :n]) for i, n in enumerate(lengths)]
 
 
 def _check_ids(predictor: Predictor, case: GoldenCase, where: str, report: GoldenReport) -> None:
@@ -60,26 +63,51 @@ def _check_ids(predictor: Predictor, case: GoldenCase, where: str, report: Golde
         tokens = predictor.metadata.tokenizer.tokens(case.text)
         if tuple(tokens) != case.tokens:
             report.failures.append(f"{where}: the tokenizer gives {tokens}; expected {list(case.tokens)}")
-    inputs = predictor.encoder.encode([case.tokens])
-    for kind in inputs.keys() - case.inputs.keys() - {"lengths"}:
+    found = ragged_ids(predictor.encoder.encode([case.tokens]), 0)
+    for kind in found.keys() - case.inputs.keys():
         report.failures.append(f"{where}: has no {kind}; expected the ids of every input")
     for kind, expected in case.inputs.items():
-        if kind not in inputs or not np.array_equal(inputs[kind][0], expected):
-            found = inputs[kind][0].tolist() if kind in inputs else None
-            report.failures.append(f"{where}: {kind} are {found}; expected {expected}")
+        if found.get(kind) != expected:
+            report.failures.append(f"{where}: {kind} are {found.get(kind)}; expected {expected}")
 
 
-def _check_scores(predictor: Predictor, case: GoldenCase, found: Scores, where: str, report: GoldenReport) -> None:
-    names, tolerance = predictor.metadata.tags, predictor.metadata.tolerance
-    for token, (tag_id, log_probs) in enumerate(zip(found.tag_ids.tolist(), found.log_probs.tolist(), strict=True)):
-        expected = math.log(case.scores[token]) if case.scores[token] > 0 else -math.inf
-        value = log_probs[case.tag_ids[token]]
-        # Where the two best are closer than the tolerance, either tag is right.
-        if tag_id != case.tag_ids[token] and not log_probs[tag_id] - value <= tolerance + tolerance * abs(expected):
-            tags = [names[i] for i in found.tag_ids.tolist()]
-            report.failures.append(f"{where}: the tags are {tags}; expected {list(case.tags)}")
-            return
-        difference = abs(value - expected)
-        report.max_difference = max(report.max_difference, difference)
-        if not (math.isfinite(difference) and difference <= tolerance + tolerance * abs(expected)):
-            report.failures.append(f"{where}: a log-probability is {value:.7f}; expected {expected:.7f}")
+def _check_scores(predictor: Predictor, case: GoldenCase, answer: _Answer, where: str, report: GoldenReport) -> None:
+    if not case.tokens:
+        return
+    crf, tolerance = predictor.metadata.crf, predictor.metadata.tolerance
+    expected = np.array([math.log(score) if score > 0 else -math.inf for score in case.scores])
+    if crf:
+        values, allowed, tied = _against_path(crf, case, answer, tolerance)
+    else:
+        allowed = tolerance + tolerance * np.abs(expected)
+        values, tied = _against_tags(case, answer, allowed)
+    if not tied:
+        tags = [predictor.metadata.tags[i] for i in answer[0].tolist()]
+        report.failures.append(f"{where}: the tags are {tags}; expected {list(case.tags)}")
+        return
+    differences = np.abs(values - expected)
+    report.max_difference = max(report.max_difference, float(differences.max()))
+    for i in np.flatnonzero(~(np.isfinite(differences) & (differences <= allowed))):
+        report.failures.append(f"{where}: a log-probability is {values[i]:.7f}; expected {expected[i]:.7f}")
+
+
+def _against_tags(case: GoldenCase, answer: _Answer, allowed: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
+    """(sequence,) log-probabilities of the expected tags; whether the tags are those, or about as good."""
+    tag_ids, log_probs = answer
+    expected, token = np.array(case.tag_ids), np.arange(len(tag_ids))
+    values = log_probs[token, expected].astype(np.float64)
+    ahead = log_probs[token, tag_ids] - values
+    return values, bool(((tag_ids == expected) | (ahead <= allowed)).all())
+
+
+def _against_path(
+    crf: Crf, case: GoldenCase, answer: _Answer, tolerance: float
+) -> tuple[NDArray[np.float64], float, bool]:
+    """(sequence,) logarithms of the expected tags' marginals; how far they may be off; whether the path is as good."""
+    tag_ids, emissions = answer
+    expected = np.array(case.tag_ids)
+    allowed = crf.path_tolerance(emissions, expected, tolerance)
+    with np.errstate(divide="ignore"):
+        values = np.log(crf.marginals(emissions)[np.arange(len(expected)), expected])
+    ahead = crf.path_score(emissions, tag_ids) - crf.path_score(emissions, expected)
+    return values, allowed, bool((tag_ids == expected).all() or ahead <= allowed)

@@ -9,6 +9,8 @@ from .errors import MetadataError
 from .metadata import FORMAT_VERSION, PREFIX, ModelMetadata
 from .modelfile import read_model_file
 
+_FORBIDDEN = -1e4
+"""Transitions of this score or lower are called forbidden; by custom they are -10000 or minus infinity."""
 _WEIGHTS = ("float32", "float16", "int8", "uint8")
 
 
@@ -41,6 +43,7 @@ def inspect_model(path: str | Path) -> dict[str, Any]:
         ],
         "inputs": metadata.inputs(),
         "outputs": metadata.outputs(),
+        "decoder": metadata.decoder(),
         "column": metadata.column,
         "tags": metadata.tags,
         "tokenizer": metadata.tokenizer.to_json(),
@@ -49,7 +52,8 @@ def inspect_model(path: str | Path) -> dict[str, Any]:
         "proof": metadata.proof,
         "rounding": metadata.rounding,
         "golden": [vars(case) for case in metadata.golden],
-        "words": metadata.vocabulary.words,
+        "notes": metadata.notes,
+        "words": metadata.vocabulary.words if metadata.vocabulary else (),
     }
 
 
@@ -83,7 +87,10 @@ def _describe(report: dict[str, Any]) -> str:
         *(("input", _signature(spec)) for spec in report["inputs"]),
         *(("output", _signature(spec)) for spec in report["outputs"]),
         ("tags", f"{len(report['tags'])} ({report['column']}): {' '.join(report['tags'])}"),
-        ("words", f"{len(words):,}: {' '.join(words[:8])}{' ...' * (len(words) > 8)}"),
+        ("decoder", _decoder(report["decoder"])),
+        ("words", _first(words, 8)),
+        *(("characters", _first([c for c in spec["characters"] if c is not None], 40))
+          for spec in report["inputs"] if "characters" in spec),
         ("tokenizer", f"{tokenizer['kind']}, {len(tokenizer['keep'])} words kept whole, ends cut off: "
          f"{' '.join(tokenizer['suffixes']) or 'none'}, parted at: {' '.join(tokenizer['split']) or 'none'}"),
         *(("data", _source(part, source)) for part, sources in training.get("data", {}).items() for source in sources),
@@ -98,17 +105,32 @@ def _describe(report: dict[str, Any]) -> str:
          f"{proof['tag_differences']} tags differ, {proof['ties']} ties" if proof else "none"),
         ("precision", f"{report['precision']}, tolerance {report['tolerance']:g}" + _cost(report["rounding"])),
         ("golden", f"{len(report['golden'])} cases, {sum(len(case['tokens']) for case in report['golden'])} tokens"),
+        *(("note", note) for note in report["notes"]),
     ]  # fmt: skip
     return "\n".join(f"{name:<10} {text}" for name, text in rows)
 
 
 def _signature(spec: dict[str, Any]) -> str:
     details = [
-        f"{key} {value}" for key, value in spec.items() if key not in ("name", "kind", "dtype", "axes", "templates")
+        f"{key} {'none' if value is None else value}"
+        for key, value in spec.items()
+        if key not in ("name", "kind", "dtype", "axes", "templates", "characters")
     ]
     if "templates" in spec:
         details.append("features " + " ".join(spec["templates"]))
     return f"{spec['name']}: {spec['dtype']} ({', '.join(spec['axes'])}){'; ' * bool(details)}{', '.join(details)}"
+
+
+def _first(entries: list[str], most: int) -> str:
+    return f"{len(entries):,}" + ": " * bool(entries) + " ".join(entries[:most]) + " ..." * (len(entries) > most)
+
+
+def _decoder(spec: dict[str, Any]) -> str:
+    if spec["kind"] == "argmax":
+        return "the best tag of each token"
+    scores = [score for row in spec["transitions"] for score in row]
+    forbidden = sum(score <= _FORBIDDEN for score in scores)
+    return f"the best path of a CRF: {len(scores):,} transitions, {forbidden:,} of them forbidden"
 
 
 def _cost(rounding: dict[str, Any]) -> str:

@@ -8,21 +8,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+import numpy as np
+
+from .crf import Crf, Float
 from .errors import FormatVersionError, MetadataError, MissingMetadataError
 from .features import SubwordFeatures
 from .tokenizer import Tokenizer
-from .vocabulary import Vocabulary
+from .vocabulary import CharacterVocabulary, Vocabulary
 
 PREFIX = "lstm_deploy."
-FORMAT_VERSION = 2
-"""1 had no precisions but fp32, and its graphs read the features of known words too."""
+FORMAT_VERSION = 3
+"""1 had no precisions but fp32, and its graphs read the features of known words too. 2 had word ids in every
+file, always an unknown word, and no decoder but argmax."""
+_ADDED = {2: {"precision": "fp32", "rounding": "{}"}, 3: {"decoder": '{"kind": "argmax"}', "notes": "[]"}}
+"""Version -> the keys it brought, with what they are in files older than that."""
 GRAPH_FORMS = ("sequence_lens", "scan_int8")
-"""How the recurrence is written. ``sequence_lens``: LSTM operators that are given the lengths.
+"""How the recurrence is written. ``sequence_lens``: LSTM, GRU or RNN operators that are given the lengths.
 ``scan_int8``: those for few rows, for many a Scan over bytes that turns each row by its length."""
 
 Precision = Literal["fp32", "fp16", "int8"]
 TOLERANCES: Mapping[Precision, float] = {"fp32": 1e-5, "fp16": 1e-5, "int8": 0.15}
-"""Absolute, and relative to the value: how far a log-probability may be from PyTorch's on the stored weights."""
+"""Absolute, and relative to the value: how far a log-probability or emission may be from PyTorch's on the stored
+weights."""
 Column = Literal["upos", "xpos", "tag"]
 COLUMNS = ("upos", "xpos", "tag")
 _T = TypeVar("_T")
@@ -34,8 +41,9 @@ class GoldenCase:
 
     Attributes:
         text: what ``tokens`` were cut from by the model's tokenizer, or None.
-        inputs: input kind -> ids of this sentence alone: (sequence,) or (sequence, feature).
-        scores: probability of each chosen tag, from PyTorch.
+        inputs: input kind -> ids of this sentence alone, nested lists: (sequence,), (sequence, feature) or,
+            of characters, for each token as many as it has; without lengths, which are those of the lists.
+        scores: probability of each chosen tag, from PyTorch; marginal where the file ends in a CRF.
     """
 
     tokens: tuple[str, ...]
@@ -51,7 +59,11 @@ class ModelMetadata:
     """All that a model file says of itself beside its graph.
 
     Attributes:
+        vocabulary: words of ``word_ids``, or None for a model without them.
         tags: tag with id i at position i.
+        features: hashed features of ``subword_ids``, if it has them.
+        characters: those of ``char_ids``, if it has them.
+        crf: what the best path of tags is chosen by; None where each token's best tag is taken.
         column: which column of a corpus the tags are.
         training: provenance: data, licence, settings, scores.
         versions: package -> version that made the file.
@@ -59,12 +71,15 @@ class ModelMetadata:
         proof: figures of the parity check that the file passed.
         precision: how weights are stored; ``int8`` also computes with whole numbers.
         rounding: for fp16 and int8: what the rounding cost on a development set.
+        notes: what the exporter took for granted, a sentence each.
     """
 
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary | None
     tags: tuple[str, ...]
     tokenizer: Tokenizer
     features: SubwordFeatures | None = None
+    characters: CharacterVocabulary | None = None
+    crf: Crf | None = None
     column: Column = "tag"
     precision: Precision = "fp32"
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -72,6 +87,7 @@ class ModelMetadata:
     golden: tuple[GoldenCase, ...] = ()
     proof: Mapping[str, Any] = field(default_factory=dict)
     rounding: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def graph_form(self) -> str:
@@ -80,50 +96,53 @@ class ModelMetadata:
 
     @property
     def tolerance(self) -> float:
-        """Of a log-probability, absolute and relative to its value."""
+        """Of a log-probability or emission, absolute and relative to its value."""
         return TOLERANCES[self.precision]
 
     def inputs(self) -> list[dict[str, Any]]:
         """The graph's inputs in order, each with its kind and what a client needs to fill it."""
-        word_ids = {
-            "name": "word_ids",
-            "kind": "word_ids",
-            "dtype": "int32",
-            "axes": ["batch", "sequence"],
-            "rows": len(self.vocabulary),
-            "unknown_id": self.vocabulary.unknown_id,
-            "padding_id": self.vocabulary.padding_id,
-            "case": self.vocabulary.case,
-        }
-        lengths = {"name": "lengths", "kind": "lengths", "dtype": "int32", "axes": ["batch"]}
-        if self.features is None:
-            return [word_ids, lengths]
-        subword_ids = {
-            "name": "subword_ids",
-            "kind": "subword_ids",
-            "dtype": "int32",
-            "axes": ["batch", "sequence", "feature"],
-            "rows": self.features.buckets,
-            "padding_id": 0,
-            "hash": "crc32",
-            "templates": list(self.features.templates),
-        }
-        return [word_ids, subword_ids, lengths]
+        found: list[dict[str, Any]] = []
+        if words := self.vocabulary:
+            found.append(_input("word_ids", ["batch", "sequence"], rows=len(words), **_lookup(words)))
+        if features := self.features:
+            found.append(
+                _input(
+                    "subword_ids",
+                    ["batch", "sequence", "feature"],
+                    rows=features.buckets,
+                    padding_id=0,
+                    hash="crc32",
+                    templates=list(features.templates),
+                )
+            )
+        if spelt := self.characters:
+            axes = ["batch", "sequence", "character"]
+            table = {"rows": len(spelt), **_lookup(spelt), "characters": list(spelt.characters)}
+            found += [_input("char_ids", axes, **table), _input("char_lengths", axes[:2])]
+        return [*found, _input("lengths", ["batch"])]
 
     def outputs(self) -> list[dict[str, Any]]:
-        """The graph's outputs, each with its kind."""
+        """The graph's outputs, each with its kind: tag ids, then the scores of all tags."""
         axes = ["batch", "sequence"]
+        scores = "emissions" if self.crf else "log_probs"
         return [
             {"name": "tag_ids", "kind": "tag_ids", "dtype": "int32", "axes": axes, "padding_id": -1},
-            {"name": "log_probs", "kind": "log_probs", "dtype": "float32", "axes": [*axes, "tag"]},
+            {"name": scores, "kind": scores, "dtype": "float32", "axes": [*axes, "tag"]},
         ]
+
+    def decoder(self) -> dict[str, Any]:
+        """How tags are chosen: each token's best, or by the numbers of a CRF, exact in JSON."""
+        if self.crf is None:
+            return {"kind": "argmax"}
+        return {"kind": "crf"} | {part: getattr(self.crf, part).tolist() for part in ("transitions", "start", "end")}
 
     def to_properties(self) -> dict[str, str]:
         """The string map that goes into the ONNX file."""
         values = {
             "inputs": self.inputs(),
             "outputs": self.outputs(),
-            "words": self.vocabulary.words,
+            "decoder": self.decoder(),
+            "words": self.vocabulary.words if self.vocabulary else (),
             "tags": self.tags,
             "tokenizer": self.tokenizer.to_json(),
             "training": dict(self.training),
@@ -131,6 +150,7 @@ class ModelMetadata:
             "golden": [vars(case) for case in self.golden],
             "proof": dict(self.proof),
             "rounding": dict(self.rounding),
+            "notes": self.notes,
         }
         plain = {
             "format_version": str(FORMAT_VERSION),
@@ -163,19 +183,24 @@ class _Reader:
         self.source = source
 
     def read(self) -> ModelMetadata:
-        if self._version() == 1:
-            self.properties = {PREFIX + "precision": "fp32", PREFIX + "rounding": "{}", **self.properties}
+        version = self._version()
+        older = {PREFIX + key: text for at, keys in _ADDED.items() if at > version for key, text in keys.items()}
+        self.properties = older | dict(self.properties)
         inputs = {str(spec.get("kind")): spec for spec in self._items("inputs", dict)}
-        known = {"word_ids", "subword_ids", "lengths"}
+        known = {"word_ids", "subword_ids", "char_ids", "char_lengths", "lengths"}
         if unknown := set(inputs) - known:
             raise self._error("inputs", f"has inputs of unknown kind {sorted(unknown)}; known: {sorted(known)}")
-        if missing := {"word_ids", "lengths"} - set(inputs):
+        spelt = {"char_ids", "char_lengths"}
+        needed = {"lengths"} | (spelt if spelt & set(inputs) else {"word_ids"})
+        if missing := needed - set(inputs):
             raise self._error("inputs", f"lacks the inputs {sorted(missing)}")
         metadata = ModelMetadata(
-            vocabulary=self._vocabulary(inputs["word_ids"]),
+            vocabulary=self._vocabulary(inputs.get("word_ids")),
             tags=self._tags(),
             tokenizer=self._tokenizer(),
             features=self._features(inputs.get("subword_ids")),
+            characters=self._characters(inputs.get("char_ids")),
+            crf=self._crf(len(self._tags())),
             column=self._choice("column", COLUMNS),  # type: ignore[arg-type]
             precision=self._choice("precision", tuple(TOLERANCES)),  # type: ignore[arg-type]
             training=self._json("training", dict),
@@ -183,6 +208,7 @@ class _Reader:
             golden=self._golden(self._tags()),
             proof=self._json("proof", dict),
             rounding=self._json("rounding", dict),
+            notes=tuple(self._items("notes", str)),
         )
         if self._choice("graph_form", GRAPH_FORMS) != metadata.graph_form:
             raise self._error("graph_form", f"is not that of precision {metadata.precision}, {metadata.graph_form}")
@@ -209,16 +235,38 @@ class _Reader:
             )
         return int(version)
 
-    def _vocabulary(self, spec: dict[str, Any]) -> Vocabulary:
+    def _vocabulary(self, spec: dict[str, Any] | None) -> Vocabulary | None:
         words = self._json("words", list)
         if not all(word is None or isinstance(word, str) for word in words):
             raise self._error("words", "holds something other than words and nulls")
+        if spec is None:
+            return None
         try:
-            return Vocabulary(
-                words, unknown_id=int(spec["unknown_id"]), padding_id=int(spec["padding_id"]), case=spec["case"]
-            )
+            return Vocabulary(words, **_looked_up(spec))
         except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise self._error("inputs", f"and words do not agree: {_reason(e)}") from e
+
+    def _characters(self, spec: dict[str, Any] | None) -> CharacterVocabulary | None:
+        if spec is None:
+            return None
+        try:
+            return CharacterVocabulary(spec["characters"], **_looked_up(spec))
+        except (KeyError, TypeError, ValueError, OverflowError) as e:
+            raise self._error("inputs", f"has no usable character spec: {_reason(e)}") from e
+
+    def _crf(self, tags: int) -> Crf | None:
+        spec = self._json("decoder", dict)
+        if spec.get("kind") == "argmax":
+            return None
+        try:
+            if spec["kind"] != "crf":
+                raise ValueError(f"kind {spec['kind']!r:.60} is not known (argmax, crf)")
+            crf = Crf(*(_numbers(spec[part]) for part in ("transitions", "start", "end")))
+            if crf.tags != tags:
+                raise ValueError(f"it has {crf.tags} tags, the file {tags}")
+        except (KeyError, TypeError, ValueError, OverflowError) as e:
+            raise self._error("decoder", f"is not usable: {_reason(e)}") from e
+        return crf
 
     def _features(self, spec: dict[str, Any] | None) -> SubwordFeatures | None:
         if spec is None:
@@ -292,6 +340,34 @@ def _golden_case(
     if not isinstance(text, str | None):
         raise TypeError("text is neither null nor a string")
     return GoldenCase(tuple(tokens), dict(inputs), tuple(tag_ids), tuple(tags), tuple(map(float, scores)), text)
+
+
+def _input(kind: str, axes: list[str], **more: Any) -> dict[str, Any]:
+    """An entry of ``inputs``; every input has its kind as its name."""
+    return {"name": kind, "kind": kind, "dtype": "int32", "axes": axes, **more}
+
+
+def _lookup(table: Vocabulary | CharacterVocabulary) -> dict[str, Any]:
+    """How text is looked up, as it stands in ``inputs``."""
+    return {"unknown_id": table.unknown_id, "padding_id": table.padding_id, "case": table.case}
+
+
+def _looked_up(spec: dict[str, Any]) -> dict[str, Any]:
+    """`_lookup` read back."""
+    unknown = spec["unknown_id"]
+    return {
+        "unknown_id": None if unknown is None else int(unknown),
+        "padding_id": int(spec["padding_id"]),
+        "case": spec["case"],
+    }
+
+
+def _numbers(value: Any) -> Float:
+    found = np.array(value)
+    if found.dtype.kind not in "if":
+        raise TypeError(f"it holds something other than numbers: {value!r:.60}")
+    with np.errstate(over="ignore"):
+        return found.astype(np.float32)
 
 
 def _reason(e: Exception) -> str:

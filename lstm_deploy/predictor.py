@@ -45,7 +45,7 @@ class Predictor:
         self.provider = session.provider
         self.provider_reason = session.provider_reason
         self.threads = threads
-        self.encoder = Encoder(session.metadata.vocabulary, session.metadata.features)
+        self.encoder = Encoder(self.metadata.vocabulary, self.metadata.features, self.metadata.characters)
         self.session = session
         self.batch_tokens = batch_tokens
         self._tags = np.array(session.metadata.tags, dtype=object)
@@ -93,6 +93,7 @@ class Predictor:
 
         Raises:
             TypeError: ``tokens`` is a string (use `predict_text`) or holds something else than strings.
+            UnknownWordError, UnknownCharacterError: a token the model has no id for, if it has no unknown one.
         """
         if isinstance(tokens, str):
             raise _not_tokens(tokens)
@@ -100,7 +101,7 @@ class Predictor:
             return _empty()
         kept = tuple(tokens)
         answer = self.session.run_encoded(self.encoder.encode_one(kept), scores=scores)
-        return decode_one(kept, answer, self.metadata.tags)
+        return decode_one(kept, answer, self.metadata.tags, self.metadata.crf)
 
     def predict_text(self, text: str, *, scores: bool = True) -> TaggedText:
         """Tags one sentence of text, cut by the model's tokenizer; offsets count code points."""
@@ -119,6 +120,7 @@ class Predictor:
 
         Raises:
             TypeError: a sentence is a string, or a token is not one.
+            UnknownWordError, UnknownCharacterError: as `predict`.
         """
         return self._start(sentences, scores)()
 
@@ -158,7 +160,7 @@ class Predictor:
         kept = list(map(tuple, sentences))  # now, while the tokens are in the cache for their look-up
         inputs = self.encoder.encode(kept)
         answer = self.session.run_encoded(inputs, scores=scores)
-        return decode(kept, inputs["lengths"], answer, self._tags)
+        return decode(kept, inputs["lengths"], answer, self._tags, self.metadata.crf)
 
 
 class _Pool:

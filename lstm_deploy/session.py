@@ -1,5 +1,6 @@
 """Opens a model file, checks that graph and metadata agree, and runs checked id arrays through it."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,40 @@ from .metadata import ModelMetadata
 from .modelfile import ModelFile, Node, read_model_file
 from .providers import Provider, open_session
 
-_TAGS, _BOTH = ["tag_ids"], ["tag_ids", "log_probs"]
+_RECURRENT = {"LSTM", "GRU", "RNN"}
+_CONTROL = {"If", "Loop", "Scan"}
+_SELECTING = {"GatherND", "Concat", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Cast", "Identity"}
+_FREE = {"batch", "sequence", "character"}
 _ORT_TYPES = {"int32": "tensor(int32)", "float32": "tensor(float)"}
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What the model says of a batch.
+    """What the model says of a batch; only tags where only those were asked for.
 
     Attributes:
         tag_ids: (batch, sequence) int32, -1 at padding.
-        log_probs: (batch, sequence, tags) float32, natural logarithms; unspecified at padding. None
-            where only tags were asked for.
+        log_probs: (batch, sequence, tags) float32, natural logarithms of probabilities; unspecified at
+            padding. None for a file that ends in a CRF.
+        emissions: (batch, sequence, tags) float32, what a CRF scores each tag with at each token, no
+            probabilities; unspecified at padding. None for a file without a CRF.
     """
 
     tag_ids: NDArray[np.int32]
-    log_probs: NDArray[np.float32] | None
+    log_probs: NDArray[np.float32] | None = None
+    emissions: NDArray[np.float32] | None = None
+
+    @property
+    def of_tags(self) -> NDArray[np.float32]:
+        """Whichever of ``log_probs`` and ``emissions`` there is.
+
+        Raises:
+            ValueError: neither, since only tags were asked for.
+        """
+        found = self.log_probs if self.emissions is None else self.emissions
+        if found is None:
+            raise ValueError("the answer has tags alone; expected the scores of all tags: run with scores=True")
+        return found
 
 
 class TaggerSession:
@@ -57,6 +76,9 @@ class TaggerSession:
         self._path = path
         _check_signature(self._session, self.metadata, str(path))
         self._limits = {spec["name"]: spec["rows"] for spec in self.metadata.inputs() if "rows" in spec}
+        self._first = next(iter(self._limits))
+        self._axes = {spec["name"]: spec["axes"] for spec in self.metadata.inputs()}
+        self._scores = self.metadata.outputs()[1]["name"]
 
     def run(self, inputs: Inputs) -> Scores:
         """Scores for a batch of ids from anywhere: they are checked first.
@@ -64,8 +86,8 @@ class TaggerSession:
         An empty batch, or one of empty rows, never reaches onnxruntime (which would end the process).
 
         Raises:
-            IdRangeError: an id outside its table, a length below 0 or above the sequence axis, or
-                arrays whose batch and sequence axes differ.
+            IdRangeError: an id outside its table, a length below 0 or above its axis, or arrays
+                whose batch and sequence axes differ.
             ModelFileError: onnxruntime fails on it.
         """
         self._check(inputs)
@@ -75,19 +97,20 @@ class TaggerSession:
         """Scores for a batch that the model's own `Encoder` made, whose ids need no check.
 
         Args:
-            scores: whether to give ``log_probs`` too.
+            scores: whether to give the scores of all tags too.
 
         Raises:
             ModelFileError: onnxruntime fails on it.
         """
-        batch, sequence = inputs["word_ids"].shape
+        batch, sequence = inputs[self._first].shape[:2]
         if not batch or not sequence:
-            tags = len(self.metadata.tags)
-            return Scores(np.empty((batch, sequence), np.int32), np.empty((batch, sequence, tags), np.float32))
+            none = np.empty((batch, sequence, len(self.metadata.tags)), np.float32)
+            return Scores(np.empty((batch, sequence), np.int32), **{self._scores: none})
         try:
             if scores:
-                return Scores(*self._session.run(_BOTH, inputs))
-            return Scores(self._session.run(_TAGS, inputs)[0], None)
+                tag_ids, found = self._session.run(["tag_ids", self._scores], inputs)
+                return Scores(tag_ids, **{self._scores: found})
+            return Scores(self._session.run(["tag_ids"], inputs)[0])
         except Exception as e:  # onnxruntime has a dozen classes for this, with no base of their own
             reason = " ".join(str(e).split())
             raise ModelFileError(
@@ -96,32 +119,52 @@ class TaggerSession:
             ) from e
 
     def _check(self, inputs: Inputs) -> None:
-        shape = inputs["word_ids"].shape
-        lengths = inputs["lengths"]
+        first = self._first
+        shape = inputs[first].shape[:2]
+        for name, axes in self._axes.items():
+            found = inputs[name].shape
+            if len(found) != len(axes) or found[:2] != shape[: len(axes)]:
+                cure = "one length a row" if name == "lengths" else "pad all inputs alike"
+                raise IdRangeError(f"{name} has shape {found}; expected {shape[: len(axes)]} as {first}: {cure}")
         for name, rows in self._limits.items():
             ids = inputs[name]
-            if ids.shape[:2] != shape:
-                raise IdRangeError(f"{name} has shape {ids.shape}; expected {shape} as word_ids; pad all inputs alike")
             if ids.size and (ids.min() < 0 or ids.max() >= rows):
                 raise IdRangeError(
                     f"{name} holds ids from {ids.min()} to {ids.max()}; the model has 0 to {rows - 1}; "
                     "encode with the model's own vocabulary"
                 )
-        if lengths.shape != shape[:1]:
-            raise IdRangeError(f"lengths has shape {lengths.shape}; expected {shape[:1]}: one length a row")
-        if lengths.size and (lengths.min() < 0 or lengths.max() > shape[1]):
-            raise IdRangeError(
-                f"lengths run from {lengths.min()} to {lengths.max()}; expected 0 to {shape[1]}, the sequence axis"
-            )
+        _check_lengths("lengths", inputs["lengths"], shape[1], "sequence")
+        if "char_ids" in self._limits:
+            characters = inputs["char_ids"].shape[2]
+            if not characters:
+                raise IdRangeError(f"char_ids has shape {inputs['char_ids'].shape}; expected at least one column; pad")
+            _check_lengths("char_lengths", inputs["char_lengths"], characters, "character")
+
+
+def _check_lengths(name: str, lengths: NDArray[np.int32], most: int, axis: str) -> None:
+    if lengths.size and (lengths.min() < 0 or lengths.max() > most):
+        raise IdRangeError(
+            f"{name} run from {lengths.min()} to {lengths.max()}; expected 0 to {most}, the {axis} axis; "
+            "count what stands before the padding"
+        )
 
 
 def _check_form(file: ModelFile, metadata: ModelMetadata) -> None:
     """The graph is of the form and the numbers of the precision that the metadata names."""
-    outer = {node.op_type for node in file.nodes}
+    outer = Counter(node.op_type for node in file.nodes)
     inner = {node.op_type for node in file.inner_nodes}
+    decoding = 2 if metadata.crf else 0  # Scans
     form = "scan_int8" if "If" in outer and {"Scan", "MatMulInteger", "LSTM"} <= inner else "sequence_lens"
-    if form == "sequence_lens" and ("LSTM" not in outer or inner):
-        raise MetadataError(f"{file.path}: the graph is of no form that the format knows; export the model again")
+    control = {op: n for op, n in outer.items() if op in _CONTROL}
+    expected = {"If": 1} if form == "scan_int8" else {}
+    if control != expected | ({"Scan": decoding} if decoding else {}) or (
+        form == "sequence_lens" and not _RECURRENT & outer.keys()
+    ):
+        decoder = "with a CRF" if decoding else "without a CRF"
+        raise MetadataError(
+            f"{file.path}: the graph is of no form that the format knows for a file {decoder} (its control flow is "
+            f"{control or 'none'}); export the model again"
+        )
     halves = any(value.dtype == "float16" for value in file.initializers.values())
     precision = "int8" if form == "scan_int8" else "fp16" if halves else "fp32"
     if precision != metadata.precision:
@@ -136,11 +179,11 @@ def _check_tables(file: ModelFile, metadata: ModelMetadata) -> None:
         if "rows" not in spec:
             continue
         name = spec["name"]
-        selected = {name}.union(*(node.outputs for node in file.nodes if _selects(node, name)))
+        ids = _arranged(file.nodes, name)
         tables = [
             file.initializers[node.inputs[0]]
             for node in file.nodes
-            if node.op_type == "Gather" and set(node.inputs[1:]) & selected and node.inputs[0] in file.initializers
+            if node.op_type == "Gather" and set(node.inputs[1:]) & ids and node.inputs[0] in file.initializers
         ]
         if not tables:
             raise MetadataError(f"{file.path}: no table in the graph is looked up by {name}; export the model again")
@@ -152,9 +195,13 @@ def _check_tables(file: ModelFile, metadata: ModelMetadata) -> None:
                 )
 
 
-def _selects(node: Node, name: str) -> bool:
-    """Whether the operator picks some of the ids of input ``name``, and nothing else."""
-    return node.op_type == "GatherND" and node.inputs[:1] == (name,)
+def _arranged(nodes: list[Node], name: str) -> set[str]:
+    """Values that hold ids of input ``name`` and nothing else: itself, and what only picks or lays out some of it."""
+    found = {name}
+    for node in nodes:  # each stands after what it reads
+        if node.op_type in _SELECTING and found.intersection(node.inputs[:1]):
+            found.update(node.outputs)
+    return found
 
 
 def _check_signature(session: Any, metadata: ModelMetadata, source: str) -> None:
@@ -167,9 +214,8 @@ def _check_signature(session: Any, metadata: ModelMetadata, source: str) -> None
         got = [(arg.name, arg.type, len(arg.shape)) for arg in found]
         if got != expected:
             raise MetadataError(f"{source}: the graph's {what}s are {got}; the metadata says {expected}; export again")
-        for arg in found:
-            fixed = [size for size in arg.shape[:2] if isinstance(size, int)]
-            if fixed:
+        for arg, spec in zip(found, specs, strict=True):
+            if any(isinstance(size, int) for size, axis in zip(arg.shape, spec["axes"], strict=True) if axis in _FREE):
                 raise MetadataError(f"{source}: {what} {arg.name} has fixed axes {arg.shape}; export the model again")
     outputs = session.get_outputs()[1].shape[2]
     if outputs != len(metadata.tags):

@@ -74,13 +74,13 @@ def evaluate_file(
         InputError: malformed, or without a sentence.
         UnknownTagError: a gold tag that the model does not have, unless ``unseen_is_wrong``.
     """
-    tags = predictor.metadata.tags
+    tags, vocabulary = predictor.metadata.tags, predictor.metadata.vocabulary
     sentences = read_gold(gold, column or predictor.metadata.column)
     if not unseen_is_wrong:
         sentences = check_tags(gold, sentences, tags)
     scorer = Scorer(tags)
     for sentence, result in tag_sentences(predictor, sentences):
-        unknown = [token not in predictor.metadata.vocabulary for token in sentence.tokens]
+        unknown = [token not in vocabulary for token in sentence.tokens] if vocabulary else None
         scorer.add(sentence.tags, result.tags, unknown)
     report = scorer.report()
     if not report["sentences"]:

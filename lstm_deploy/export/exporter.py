@@ -1,16 +1,18 @@
 """Checkpoint -> one ONNX file that has proved itself before it appears under its name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
 
 from .. import __version__
-from ..encoding import Encoder
+from ..crf import Crf
+from ..encoding import Encoder, ragged_ids
 from ..errors import OutputError, ParityError
 from ..formats import atomic_output
 from ..golden import check_golden
@@ -20,11 +22,13 @@ from ..providers import import_onnxruntime
 from ..session import TaggerSession
 from ..training.checkpoint import Checkpoint, load_checkpoint
 from ..training.model import LSTMTagger
+from .constraints import iob2_constraints
 from .cost import Rounding, rounding_cost
 from .graph import tagger_model
-from .parity import Proof, check, prove, torch_log_probs
+from .parity import Oracle, Proof, check, prove, torch_log_probs
 from .stored import StoredTagger
 
+Constraint = Literal["iob2"]
 _EDGE_TOKENS = ("Ünïcödé", "e\u0301te\u0301", "𝔘𝔫𝔨𝔫𝔬𝔴𝔫", "🙂", "İSTANBUL", "ΟΔΟΣ", "3,14", "zzyzx-word")
 """Words no training data is likely to hold: combining marks, astral characters, awkward case."""
 
@@ -37,8 +41,14 @@ class Exported:
     rounding: Mapping[str, Any]
 
 
-def export_checkpoint(folder: str | Path, output: str | Path, settings: Rounding | None = None) -> Exported:
+def export_checkpoint(
+    folder: str | Path, output: str | Path, settings: Rounding | None = None, *, constrain: Constraint | None = None
+) -> Exported:
     """Exports the checkpoint in ``folder`` to ``output``.
+
+    Args:
+        settings: how to round, if at all.
+        constrain: ``iob2``: the file gives the best valid IOB2 sequence, not each token's best tag.
 
     Returns:
         The figures of the proof and of the rounding, which also stand in the file's metadata.
@@ -47,53 +57,90 @@ def export_checkpoint(folder: str | Path, output: str | Path, settings: Rounding
         CheckpointError: ``folder`` holds no finished checkpoint.
         ParityError: the file would not answer as PyTorch does; nothing is written.
         AccuracyError: rounding costs more accuracy than it may; nothing is written.
-        InputError: the development set is malformed.
+        InputError: the development set is malformed, or tags to be constrained to IOB2 are not IOB2.
         OutputError: ``output`` cannot be written.
         MissingDependencyError: no onnxruntime to prove the file with.
     """
     import_onnxruntime()
     checkpoint, model = load_checkpoint(folder)
-    return export_model(checkpoint, model, output, settings)
+    return export_model(checkpoint, model, output, settings, constrain=constrain)
 
 
 def export_model(
-    checkpoint: Checkpoint, model: LSTMTagger, output: str | Path, settings: Rounding | None = None
+    checkpoint: Checkpoint,
+    model: LSTMTagger,
+    output: str | Path,
+    settings: Rounding | None = None,
+    *,
+    constrain: Constraint | None = None,
 ) -> Exported:
     """`export_checkpoint` for a tagger in memory."""
     output = Path(output)
+    crf = iob2_constraints(checkpoint.tags) if constrain else None
     precision: Precision = settings.precision if settings else "fp32"
     with TemporaryDirectory(prefix="lstm-deploy-") as scratch:
         draft = Path(scratch) / f"{precision}.onnx"
-        whole, proof, metadata = _draft(checkpoint, model, str(output), draft, precision)
+        whole, proof, metadata = _draft(checkpoint, model, str(output), draft, precision, crf)
         if settings:
             exact = Path(scratch) / "exact.onnx"
-            _draft(checkpoint, model, f"{output} in fp32, to compare with", exact, "fp32")
+            _draft(checkpoint, model, f"{output} in fp32, to compare with", exact, "fp32", crf)
             cost = rounding_cost(Predictor.load(exact), Predictor.load(draft), settings, str(output))
             metadata = replace(metadata, rounding=cost)
-            whole = _with_metadata(onnx.load_model_from_string(whole), metadata)
+            whole = with_metadata(onnx.load_model_from_string(whole), metadata)
+    write(whole, output)
+    return Exported(proof, metadata.rounding)
+
+
+def write(whole: bytes, output: Path) -> None:
+    """Puts a finished file under its name, folders made.
+
+    Raises:
+        OutputError: it cannot be written there.
+    """
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise OutputError(f"{output.parent}: cannot make the folder ({e.strerror}); pass another --output") from e
     with atomic_output(output) as stream:
         stream.write(whole)
-    return Exported(proof, metadata.rounding)
 
 
 def _draft(
-    checkpoint: Checkpoint, model: LSTMTagger, name: str, draft: Path, precision: Precision
+    checkpoint: Checkpoint, model: LSTMTagger, name: str, draft: Path, precision: Precision, crf: Crf | None
 ) -> tuple[bytes, Proof, ModelMetadata]:
-    """Writes a proved file to ``draft``; its bytes, proof and metadata. ``name`` stands for it in errors."""
-    metadata = _metadata(checkpoint, precision)
+    metadata = _metadata(checkpoint, precision, crf)
     tagger = StoredTagger(model, checkpoint.vocabulary, checkpoint.features, precision)
-    oracle = tagger.oracle()
-    graph = tagger_model(tagger, metadata)
-    draft.write_bytes(_with_metadata(graph, metadata))
+    oracle = partial(torch_log_probs, tagger.oracle())
+    return proved_file(tagger_model(tagger, metadata), metadata, oracle, _sentences(checkpoint), draft, name)
+
+
+def proved_file(
+    graph: onnx.ModelProto,
+    metadata: ModelMetadata,
+    oracle: Oracle,
+    sentences: Sequence[tuple[Sequence[str], str | None]],
+    draft: Path,
+    name: str,
+) -> tuple[bytes, Proof, ModelMetadata]:
+    """Writes ``graph`` with its metadata to ``draft``, proves it, adds proof and golden cases, and checks those.
+
+    Args:
+        metadata: all but golden cases and proof.
+        sentences: for the golden cases: tokens, at least one, and None or the text that they are cut from.
+        name: stands for the file in errors.
+
+    Returns:
+        The whole file, which is also what ``draft`` holds now; the proof; the metadata in it.
+
+    Raises:
+        ParityError: it does not answer as ``oracle`` does.
+    """
+    draft.write_bytes(with_metadata(graph, metadata))
     proof = prove(TaggerSession(draft), oracle)
     check(proof, name)
-    golden = tuple(_golden(checkpoint, oracle))
+    golden = tuple(_case(metadata, oracle, tokens, text) for tokens, text in sentences)
     metadata = replace(metadata, golden=golden, proof=proof.to_json())
-    whole = _with_metadata(graph, metadata)
+    whole = with_metadata(graph, metadata)
     draft.write_bytes(whole)
     report = check_golden(Predictor.load(draft, threads=1))
     if report.failures:
@@ -101,7 +148,7 @@ def _draft(
     return whole, proof, metadata
 
 
-def _metadata(checkpoint: Checkpoint, precision: Precision) -> ModelMetadata:
+def _metadata(checkpoint: Checkpoint, precision: Precision, crf: Crf | None) -> ModelMetadata:
     runtime = import_onnxruntime()
     recipe = checkpoint.recipe.to_json()
     return ModelMetadata(
@@ -109,6 +156,7 @@ def _metadata(checkpoint: Checkpoint, precision: Precision) -> ModelMetadata:
         tags=checkpoint.tags,
         tokenizer=checkpoint.tokenizer,
         features=checkpoint.features,
+        crf=crf,
         column=checkpoint.recipe.column,
         precision=precision,
         training=checkpoint.provenance | {"recipe": {"model": recipe["model"], "training": recipe["training"]}},
@@ -119,10 +167,12 @@ def _metadata(checkpoint: Checkpoint, precision: Precision) -> ModelMetadata:
             "onnxruntime": runtime.__version__,
             "numpy": np.__version__,
         },
+        notes=("tags are constrained to valid IOB2; the transitions are not trained",) if crf else (),
     )
 
 
-def _with_metadata(graph: onnx.ModelProto, metadata: ModelMetadata) -> bytes:
+def with_metadata(graph: onnx.ModelProto, metadata: ModelMetadata) -> bytes:
+    """The file: graph and metadata, the same bytes for the same of both."""
     model = onnx.ModelProto()
     model.CopyFrom(graph)
     onnx.helper.set_model_props(model, metadata.to_properties())
@@ -130,36 +180,34 @@ def _with_metadata(graph: onnx.ModelProto, metadata: ModelMetadata) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def _golden(checkpoint: Checkpoint, model: LSTMTagger) -> list[GoldenCase]:
-    """The checkpoint's samples, its first words, words it cannot know, and one word alone; answers by PyTorch."""
+def _sentences(checkpoint: Checkpoint) -> list[tuple[list[str], str | None]]:
+    """For the golden cases: the checkpoint's samples, its first words, words it cannot know, one word alone."""
     words = [word for word in checkpoint.vocabulary.words if word is not None][:12]
-    tokenizer = checkpoint.tokenizer
-    sentences = [(sample["tokens"], sample["text"]) for sample in checkpoint.samples]
-    sentences += [(words, None), (list(_EDGE_TOKENS), None), (words[:1], None), ([], "")]
-    encoder = checkpoint.encoder()
-    cases = [
-        _case(encoder, model, checkpoint.tags, tokens, text if text and tokenizer.tokens(text) == tokens else None)
-        for tokens, text in sentences
-        if tokens
-    ]
+    cut = checkpoint.tokenizer.tokens
+    samples = [(list(sample["tokens"]), sample["text"]) for sample in checkpoint.samples]
+    found = [(tokens, text if text and cut(text) == tokens else None) for tokens, text in samples if tokens]
+    found += [(tokens, None) for tokens in (words, list(_EDGE_TOKENS), words[:1]) if tokens]
     # Texts are cut by the model's own tokenizer: these are the cases that test it.
-    for _, text in sentences:
-        if text and (tokens := tokenizer.tokens(text)) and not any(case.text == text for case in cases):
-            cases.append(_case(encoder, model, checkpoint.tags, tokens, text))
-    return cases
+    there = {text for _, text in found}
+    more = dict.fromkeys(text for _, text in samples if text and text not in there)
+    return found + [(tokens, text) for text in more if (tokens := cut(text))]
 
 
-def _case(
-    encoder: Encoder, model: LSTMTagger, tags: tuple[str, ...], tokens: list[str], text: str | None
-) -> GoldenCase:
-    inputs = encoder.encode([tokens])
-    log_probs = torch_log_probs(model, inputs)[0]  # (sequence, tags)
-    best = log_probs.argmax(-1)
+def _case(metadata: ModelMetadata, oracle: Oracle, tokens: Sequence[str], text: str | None) -> GoldenCase:
+    """One sentence as ``oracle`` answers it."""
+    inputs = Encoder(metadata.vocabulary, metadata.features, metadata.characters).encode([tokens])
+    scores = oracle(inputs)[0]  # (sequence, tags)
+    if metadata.crf:
+        best = metadata.crf.viterbi(scores[None], inputs["lengths"])[0]
+        probabilities = metadata.crf.marginals(scores)
+    else:
+        best = scores.argmax(-1)
+        probabilities = np.exp(scores.astype(np.float64))
     return GoldenCase(
         tokens=tuple(tokens),
-        inputs={kind: ids[0].tolist() for kind, ids in inputs.items() if kind != "lengths"},
+        inputs=ragged_ids(inputs, 0),
         tag_ids=tuple(best.tolist()),
-        tags=tuple(tags[i] for i in best),
-        scores=tuple(np.exp(log_probs.max(-1).astype(np.float64)).tolist()),
+        tags=tuple(metadata.tags[i] for i in best),
+        scores=tuple(probabilities[np.arange(len(best)), best].tolist()),
         text=text,
     )

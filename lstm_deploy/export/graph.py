@@ -12,6 +12,7 @@ from .int8 import int8_logits
 from .recurrent import linear, stacked_lstm
 from .rounding import CODE_ZERO
 from .stored import StoredEmbedding, StoredTagger
+from .viterbi import best_tag_ids, crf_tag_ids
 from .writer import GraphWriter
 
 _TYPES = {"int32": TensorProto.INT32, "float32": TensorProto.FLOAT}
@@ -28,11 +29,13 @@ def tagger_model(tagger: StoredTagger, metadata: ModelMetadata) -> onnx.ModelPro
         states = stacked_lstm(graph, x, tagger.lstm, "lengths")  # (sequence, batch, directions * hidden)
         logits = linear(graph, "head", states, tagger.head)
     by_batch = graph.node("Transpose", [logits], "logits", perm=[1, 0, 2])
-    log_probs = graph.node("LogSoftmax", [by_batch], "log_probs", axis=-1)
-    best = graph.node("ArgMax", [log_probs], "best", axis=-1, keepdims=0)
-    _mask(graph, graph.node("Cast", [best], "best_ids", to=TensorProto.INT32))
+    scores = graph.node("LogSoftmax", [by_batch], metadata.outputs()[1]["name"], axis=-1)
+    if metadata.crf:
+        crf_tag_ids(graph, scores, "lengths", metadata.crf)
+    else:
+        best_tag_ids(graph, scores, "lengths")
     return graph.model(
-        "lstm_tagger", *(_signature(specs, metadata) for specs in (metadata.inputs(), metadata.outputs()))
+        "lstm_tagger", *(signature(specs, metadata) for specs in (metadata.inputs(), metadata.outputs()))
     )
 
 
@@ -85,22 +88,8 @@ def _normed_sum(graph: GraphWriter, embedding: StoredEmbedding, words: str, feat
     return graph.node("QuantizeLinear", [steps, one, zero], "codes")
 
 
-def _mask(graph: GraphWriter, tag_ids: str) -> None:
-    """``tag_ids`` with -1 from each row's length on."""
-
-    def scalar(name: str, value: int, dtype: type[np.generic]) -> str:
-        return graph.constant(name, np.array(value, dtype))
-
-    shape = graph.node("Shape", ["word_ids"], "shape")
-    sequence = graph.node("Gather", [shape, scalar("sequence_axis", 1, np.int64)], "sequence")
-    stop = graph.node("Cast", [sequence], "stop", to=TensorProto.INT32)
-    positions = graph.node("Range", [scalar("zero", 0, np.int32), stop, scalar("one", 1, np.int32)], "positions")
-    column = graph.node("Unsqueeze", ["lengths", graph.constant("last_axis", np.array([1], np.int64))], "row_lengths")
-    valid = graph.node("Less", [positions, column], "valid")
-    graph.node("Where", [valid, tag_ids, scalar("padding_tag", -1, np.int32)], "tag_ids")
-
-
-def _signature(specs: list[dict[str, object]], metadata: ModelMetadata) -> list[onnx.ValueInfoProto]:
+def signature(specs: list[dict[str, object]], metadata: ModelMetadata) -> list[onnx.ValueInfoProto]:
+    """The graph's inputs or outputs as ``metadata`` describes them; symbolic axes but for features and tags."""
     sizes = {"tag": len(metadata.tags), "feature": len(metadata.features.templates) if metadata.features else 0}
     return [
         helper.make_tensor_value_info(

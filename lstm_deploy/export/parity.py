@@ -6,7 +6,9 @@ weights are rounded it is the module with the rounded weights: the proof is that
 the rounding costs is measured beside it (`rounding_cost`).
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..batching import plan_batches
-from ..encoding import Inputs
+from ..crf import Crf
+from ..encoding import Inputs, row_of
 from ..errors import CheckpointError, InputError, ParityError
 from ..formats import LineReader, format_of, read_sentences
-from ..metadata import TOLERANCES
+from ..metadata import TOLERANCES, ModelMetadata
 from ..predictor import Predictor
 from ..session import Scores, TaggerSession
 from ..training.checkpoint import load_checkpoint
 from ..training.model import LSTMTagger
 from ..training.trainer import model_inputs
+from ..vocabulary import CharacterVocabulary, Vocabulary
 from .stored import StoredTagger
 
 BATCHES = (1, 2, 7, 12)
 LENGTHS = (1, 2, 13, 200)
+Oracle = Callable[[Inputs], NDArray[np.float32]]
+"""PyTorch's answer to a batch of one sentence without padding: (1, sequence, tags), as the file gives its scores."""
 _SEED = 20_240_601
 _UNKNOWN_RATE = 0.5
+_MAX_CHARACTERS = 12
 _CORPUS_BATCH_TOKENS = 4096
 
 
@@ -39,9 +46,10 @@ class Proof:
     Attributes:
         batches: batches run, each against PyTorch and against its rows run alone.
         tokens: real tokens compared in them.
-        max_difference: largest |difference| of a log-probability from PyTorch's.
+        max_difference: largest |difference| of a log-probability or emission from PyTorch's.
         max_batch_difference: the same between a row in its batch and alone, both in onnxruntime.
-        tag_differences: tags that differ where the two best scores are further apart than the tolerance.
+        tag_differences: tags that differ where the two best scores are further apart than the tolerance; with
+            a CRF where the two paths' are, than the tolerance of all tokens together.
         ties: tags that differ where they are closer: either is right.
         tolerance: absolute, and relative to the value.
     """
@@ -71,21 +79,29 @@ class Proof:
             f"{self.outside} outside {self.tolerance:g}, {self.tag_differences} tags differ, {self.ties} ties"
         )
 
-    def compare(self, found: Scores, oracle: NDArray[np.float32], lengths: NDArray[np.int32]) -> None:
+    def compare(
+        self, found: Scores, oracle: NDArray[np.float32], lengths: NDArray[np.int32], crf: Crf | None = None
+    ) -> None:
         """Adds one batch: what the file gives against (batch, sequence, tags) of the oracle."""
         valid = np.arange(found.tag_ids.shape[1]) < lengths[:, None]
         self.batches += 1
         self.tokens += int(valid.sum())
-        self.max_difference = max(self.max_difference, self._differences(found.log_probs[valid], oracle[valid]))
+        self.max_difference = max(self.max_difference, self._differences(found.of_tags[valid], oracle[valid]))
         self.outside += int((found.tag_ids[~valid] != -1).sum())
-        self._tags(found.tag_ids[valid], oracle[valid])
+        if crf:
+            self._paths(found.tag_ids, oracle, lengths, crf)
+        else:
+            self._tags(found.tag_ids[valid], oracle[valid])
 
-    def compare_alone(self, found: Scores, alone: Scores, row: int) -> None:
+    def compare_alone(self, found: Scores, alone: Scores, row: int, crf: Crf | None = None) -> None:
         """Adds one row of a batch against the same row by itself."""
         length = alone.tag_ids.shape[1]
-        difference = self._differences(found.log_probs[row, :length], alone.log_probs[0])
+        difference = self._differences(found.of_tags[row, :length], alone.of_tags[0])
         self.max_batch_difference = max(self.max_batch_difference, difference)
-        self._tags(found.tag_ids[row, :length], alone.log_probs[0])
+        if crf:
+            self._paths(found.tag_ids[row : row + 1, :length], alone.of_tags, np.array([length]), crf)
+        else:
+            self._tags(found.tag_ids[row, :length], alone.of_tags[0])
 
     def _differences(self, found: NDArray[np.float32], oracle: NDArray[np.float32]) -> float:
         difference = np.abs(found.astype(np.float64) - oracle)
@@ -102,23 +118,38 @@ class Proof:
             else:
                 self.tag_differences += 1
 
+    def _paths(
+        self, found: NDArray[np.int32], oracle: NDArray[np.float32], lengths: NDArray[np.int32], crf: Crf
+    ) -> None:
+        best = crf.viterbi(oracle, lengths)
+        for i in np.flatnonzero((found != best).any(-1)):
+            path, right, emissions = (part[i, : lengths[i]] for part in (found, best, oracle))
+            differing = int((path != right).sum())
+            inside = ((path >= 0) & (path < crf.tags)).all()
+            ahead = crf.path_score(emissions, right) - crf.path_score(emissions, path) if inside else np.inf
+            if ahead <= crf.path_tolerance(emissions, right, self.tolerance):
+                self.ties += differing
+            else:
+                self.tag_differences += differing
 
-def prove(session: TaggerSession, model: LSTMTagger) -> Proof:
-    """Runs every batch size and length, ragged, through ``session`` and through PyTorch.
+
+def prove(session: TaggerSession, oracle: Oracle) -> Proof:
+    """Runs every batch size and length, ragged, through ``session``, and each row alone through ``oracle``.
 
     Returns:
         The figures; `Proof.holds` says whether they pass.
     """
     random = np.random.default_rng(_SEED)
+    crf = session.metadata.crf
     proof = Proof(tolerance=session.metadata.tolerance)
     for batch in BATCHES:
         for length in LENGTHS:
-            inputs = _draw(session, random, batch, length)
+            inputs = _draw(session.metadata, random, batch, length)
             found = session.run(inputs)
-            rows = [_row(inputs, i) for i in range(batch)]
-            proof.compare(found, _oracle(model, rows, found.log_probs.shape), inputs["lengths"])
+            rows = [row_of(inputs, i) for i in range(batch)]
+            proof.compare(found, _answers(oracle, rows, found.of_tags.shape), inputs["lengths"], crf)
             for i, row in enumerate(rows):
-                proof.compare_alone(found, session.run(row), i)
+                proof.compare_alone(found, session.run(row), i, crf)
     return proof
 
 
@@ -134,19 +165,21 @@ def verify_checkpoint(predictor: Predictor, folder: Path, source: Path | None = 
         InputError: ``source`` is malformed or empty.
     """
     checkpoint, model = load_checkpoint(folder)
-    theirs = (checkpoint.tags, checkpoint.vocabulary.words, checkpoint.features)
-    if theirs != (predictor.metadata.tags, predictor.metadata.vocabulary.words, predictor.metadata.features):
-        raise CheckpointError(f"{folder}: another tagger than {predictor.path} (tags, words or features differ)")
     metadata = predictor.metadata
-    oracle = StoredTagger(model, metadata.vocabulary, metadata.features, metadata.precision).oracle()
+    words = metadata.vocabulary.words if metadata.vocabulary else ()
+    theirs = (checkpoint.tags, checkpoint.vocabulary.words, checkpoint.features, None)
+    if theirs != (metadata.tags, words, metadata.features, metadata.characters):
+        raise CheckpointError(f"{folder}: another tagger than {predictor.path} (tags, words or features differ)")
+    tagger = StoredTagger(model, checkpoint.vocabulary, checkpoint.features, metadata.precision)
+    oracle = partial(torch_log_probs, tagger.oracle())
     proofs = {"proof": prove(predictor.session, oracle)}
     if source:
         proofs["corpus"] = prove_on(predictor, oracle, source)
     return proofs
 
 
-def prove_on(predictor: Predictor, model: LSTMTagger, source: Path) -> Proof:
-    """Compares every sentence of a file: in ragged batches through the file, alone through PyTorch.
+def prove_on(predictor: Predictor, oracle: Oracle, source: Path) -> Proof:
+    """Compares every sentence of a corpus: in ragged batches through the file, alone through ``oracle``.
 
     Raises:
         InputError: malformed, or no sentence in it.
@@ -159,8 +192,9 @@ def prove_on(predictor: Predictor, model: LSTMTagger, source: Path) -> Proof:
     for batch in plan_batches([len(tokens) for tokens in sentences], max_tokens=_CORPUS_BATCH_TOKENS):
         inputs = predictor.encoder.encode([sentences[i] for i in batch])
         found = predictor.session.run(inputs)
-        rows = [_row(inputs, i) for i in range(len(batch))]
-        proof.compare(found, _oracle(model, rows, found.log_probs.shape), inputs["lengths"])
+        rows = [row_of(inputs, i) for i in range(len(batch))]
+        answers = _answers(oracle, rows, found.of_tags.shape)
+        proof.compare(found, answers, inputs["lengths"], predictor.metadata.crf)
     return proof
 
 
@@ -185,40 +219,46 @@ def torch_log_probs(model: LSTMTagger, inputs: Inputs) -> NDArray[np.float32]:
     return model.log_probs(*model_inputs(inputs)).numpy()
 
 
-def _draw(session: TaggerSession, random: np.random.Generator, batch: int, length: int) -> Inputs:
-    """A ragged batch whose longest row has ``length`` tokens; ids at padding are random too.
+def _draw(metadata: ModelMetadata, random: np.random.Generator, batch: int, length: int) -> Inputs:
+    """A ragged batch whose longest row has ``length`` tokens; ids and lengths at padding are random too.
 
-    Half the words are known, with their own features, half are unknown, with features from the whole table.
+    Only ids that text can map to are drawn.
     """
-    vocabulary, features = session.metadata.vocabulary, session.metadata.features
     lengths = random.integers(1, length + 1, batch).astype(np.int32)
     lengths[random.integers(batch)] = length
-    word_ids = random.integers(0, len(vocabulary), (batch, length), dtype=np.int32)
-    inputs = {"word_ids": word_ids}
-    if features:
-        word_ids[random.random(word_ids.shape) < _UNKNOWN_RATE] = vocabulary.unknown_id
-        shape = (batch, length, len(features.templates))
-        inputs["subword_ids"] = random.integers(0, features.buckets, shape, dtype=np.int32)
-        for where in np.ndindex(word_ids.shape):
-            word = vocabulary.words[word_ids[where]]
-            if word is not None:
-                inputs["subword_ids"][where] = features.ids(word)
-            else:  # a row that no word has, padding say, is looked up by nobody
-                word_ids[where] = vocabulary.unknown_id
+    inputs: Inputs = {}
+    if metadata.vocabulary:
+        inputs["word_ids"] = _draw_words(metadata.vocabulary, random, (batch, length))
+    if metadata.features and metadata.vocabulary:
+        shape = (batch, length, len(metadata.features.templates))
+        inputs["subword_ids"] = random.integers(0, metadata.features.buckets, shape, dtype=np.int32)
+        for where in np.ndindex(batch, length):
+            word = metadata.vocabulary.words[inputs["word_ids"][where]]
+            if word is not None:  # a known word has its own features, an unknown one any
+                inputs["subword_ids"][where] = metadata.features.ids(word)
+    if characters := metadata.characters:
+        inputs["char_lengths"] = random.integers(1, _MAX_CHARACTERS + 1, (batch, length), dtype=np.int32)
+        inputs["char_ids"] = random.choice(_reachable(characters), (batch, length, _MAX_CHARACTERS))
     return inputs | {"lengths": lengths}
 
 
-def _row(inputs: Inputs, i: int) -> Inputs:
-    length = int(inputs["lengths"][i])
-    return {
-        name: value[i : i + 1] if name == "lengths" else np.ascontiguousarray(value[i : i + 1, :length])
-        for name, value in inputs.items()
-    }
+def _draw_words(vocabulary: Vocabulary, random: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.int32]:
+    """Half of them known, half unknown, if there is an unknown word."""
+    word_ids = random.choice(_reachable(vocabulary), shape)
+    if vocabulary.unknown_id is not None:
+        word_ids[random.random(shape) < _UNKNOWN_RATE] = vocabulary.unknown_id
+    return word_ids
 
 
-def _oracle(model: LSTMTagger, rows: list[Inputs], shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _reachable(table: Vocabulary | CharacterVocabulary) -> NDArray[np.int32]:
+    """The ids that some text maps to."""
+    entries = table.words if isinstance(table, Vocabulary) else table.characters
+    return np.array([i for i, entry in enumerate(entries) if entry is not None or i == table.unknown_id], np.int32)
+
+
+def _answers(oracle: Oracle, rows: list[Inputs], shape: tuple[int, ...]) -> NDArray[np.float32]:
     """PyTorch's answer to each row alone, laid out as the batch."""
     answer = np.zeros(shape, np.float32)
     for i, row in enumerate(rows):
-        answer[i, : row["lengths"][0]] = torch_log_probs(model, row)[0]
+        answer[i, : row["lengths"][0]] = oracle(row)[0]
     return answer

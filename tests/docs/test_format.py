@@ -1,6 +1,7 @@
 """FORMAT.md is enough: a client written from it, sharing no code, gives what the package gives."""
 
 import unicodedata
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_deploy import Predictor
+from lstm_deploy.errors import UnknownCharacterError
 from lstm_deploy.formats import read_gold
 from lstm_deploy.tokenizer import Tokenizer
 
@@ -19,7 +21,10 @@ from format_client import Client
 
 ROOT = Path(__file__).parents[2]
 DATA_MODELS = ROOT / "tests" / "runtime" / "data"
-MODELS = [ROOT / "exported" / "tutorial.onnx", DATA_MODELS / "subword.onnx", DATA_MODELS / "subword-int8.onnx"]
+MODELS = [
+    ROOT / "exported" / "tutorial.onnx",
+    *(DATA_MODELS / f"{name}.onnx" for name in ("subword", "subword-int8", "characters-crf", "characters")),
+]
 DATA = ROOT.parent / "shared" / "data"
 ODD = st.text(
     st.sampled_from("aZ9.,'’-!@:/& ()wW🙂👩\u200d\u0301İ東\u200e_·ʼ½Ⅷ") | st.characters(exclude_categories=["Cs"])
@@ -41,9 +46,10 @@ def test_golden_cases_hold_for_the_client(path):
     client = Client(path)
     cases = client.meta["golden"]
     for case in cases:
-        arrays = client.arrays([case["tokens"]])
+        rows = [client.row(token) for token in case["tokens"]]
+        assert case["inputs"].keys() == client.inputs.keys() - {"lengths", "char_lengths"}
         for kind, ids in case["inputs"].items():
-            assert arrays[kind][0].tolist() == ids
+            assert [row[kind] for row in rows] == ids
         client.check(case, *client.run([case["tokens"]])[0])
         assert [client.meta["tags"][i] for i in case["tag_ids"]] == case["tags"]
         if case["text"] is not None:
@@ -51,6 +57,44 @@ def test_golden_cases_hold_for_the_client(path):
     many = cases * 8
     for case, answer in zip(many, client.run([case["tokens"] for case in many]), strict=True):
         client.check(case, *answer)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from(["the", "cat", "Ann", "東京", "n't", "."]), max_size=20), max_size=9).filter(any)
+)
+def test_best_path_and_marginals_of_a_crf(batch):
+    path = DATA_MODELS / "characters-crf.onnx"
+    client, predictor = _both(path)
+    for kind, ids in predictor.encoder.encode(batch).items():
+        np.testing.assert_array_equal(client.arrays(batch)[kind], ids)
+    for tokens, (tag_ids, emissions), result in zip(
+        batch, client.run(batch), predictor.predict_batch(batch), strict=True
+    ):
+        if tokens:
+            assert tag_ids == client.best_path(emissions)
+            assert [client.meta["tags"][i] for i in tag_ids] == list(result.tags)
+            marginals = client.marginals(emissions)
+            np.testing.assert_allclose(marginals[np.arange(len(tokens)), tag_ids], result.scores, rtol=1e-6)
+            np.testing.assert_allclose(marginals.sum(-1), 1)
+
+
+@cache
+def _both(path):
+    return Client(path), Predictor.load(path)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("aCIİtfhs東ßéx", max_size=6))
+def test_spelling(token):
+    client, predictor = _both(DATA_MODELS / "characters.onnx")
+    try:
+        ids = predictor.metadata.characters.ids(token)
+    except UnknownCharacterError:
+        with pytest.raises(LookupError):
+            client.row(token)
+    else:
+        assert client.row(token)["char_ids"] == ids
 
 
 def _agree(client, predictor, text):

@@ -11,6 +11,10 @@ from lstm_deploy.modelfile import read_model_file
 TUTORIAL = Path(__file__).parents[2] / "exported" / "tutorial.onnx"
 SUBWORD = Path(__file__).parent / "data" / "subword.onnx"
 SUBWORD_INT8 = SUBWORD.with_name("subword-int8.onnx")
+CHARACTERS = SUBWORD.with_name("characters.onnx")
+"""Characters alone, all of them known, lower case."""
+CHARACTERS_CRF = SUBWORD.with_name("characters-crf.onnx")
+"""Words, all of them known, and characters; ends in a CRF."""
 PREFIX = "lstm_deploy."
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from model_files import SUBWORD, SUBWORD_INT8, TUTORIAL, corpus, rewrite, stored
+from model_files import CHARACTERS, CHARACTERS_CRF, SUBWORD, SUBWORD_INT8, TUTORIAL, corpus, rewrite, stored
 
 from lstm_deploy import Predictor
 from lstm_deploy.cli import main
@@ -316,7 +316,7 @@ def test_verify_passes_and_fails(folder):
 
 def test_inspect_shows_everything(folder):
     report = json.loads(_run("inspect", SUBWORD, "--json").stdout)
-    assert report["format_version"] == 2
+    assert report["format_version"] == 3
     assert report["graph_form"] == "sequence_lens"
     assert report["opsets"] == {"ai.onnx": 17}
     assert [node["op"] for node in report["nodes"]].count("LSTM") == 2
@@ -326,6 +326,37 @@ def test_inspect_shows_everything(folder):
     text = _run("inspect", SUBWORD).stdout
     for part in ("sequence_lens", "word_ids", "subword_ids", "lengths", "B-PER", "onnxruntime", "PyTorch", "2 LSTM"):
         assert part in text
+
+
+def test_inspect_shows_decoder_characters_and_notes(folder):
+    report = json.loads(_run("inspect", CHARACTERS_CRF, "--json").stdout)
+    assert report["decoder"] == stored(CHARACTERS_CRF, "decoder")
+    assert report["notes"] == ["random weights, random transitions"]
+    text = _run("inspect", CHARACTERS_CRF).stdout
+    for part in ("25 transitions, 2 of them forbidden", "unknown_id none", "characters 34: ! '", "note       random"):
+        assert part in text
+    text = _run("inspect", CHARACTERS).stdout
+    for part in ("best tag of each token", "char_ids", "words      0", "1 RNN"):
+        assert part in text
+
+
+@pytest.mark.parametrize("model", [CHARACTERS, CHARACTERS_CRF], ids=lambda path: path.stem)
+def test_every_command_takes_models_of_characters(folder, model):
+    assert json.loads(_run("verify", model, "--json").stdout)["ok"]
+    Path("gold.conll").write_text("cat\tO\nate\tB-PER\n\n")
+    report = json.loads(_run("eval", model, "gold.conll", "--json").stdout)
+    assert (report["tokens"], report["unknown_words"]["tokens"]) == (2, 0)
+    tagged = json.loads(_run("run", "--model", model, "--format", "jsonl", "the cat ate").stdout)
+    assert len(tagged["tags"]) == len(tagged["scores"]) == 3
+    assert "much text" in _run("bench", model, "--seconds", "0.001", "--threads", "1").stdout
+
+
+@pytest.mark.parametrize(("model", "says"), [(CHARACTERS_CRF, "no word 'dog'"), (CHARACTERS, "no character 'g'")])
+def test_a_word_without_an_id_is_one_clear_error(folder, model, says):
+    _fails(_run("run", "--model", model, "the dog"), says, "export again with")
+    done = _run("run", "--model", model, "--output", "out.txt", text="the cat\nthe dog\n")
+    _fails(done, says)
+    assert not Path("out.txt").exists()
 
 
 @pytest.mark.parametrize("command", ["train", "export", "run", "eval", "verify", "bench", "inspect"])

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_deploy.encoding import Encoder
+from lstm_deploy import encoding
+from lstm_deploy.encoding import Encoder, ragged_ids, row_of
+from lstm_deploy.errors import UnknownCharacterError, UnknownWordError
 from lstm_deploy.features import DEFAULT_TEMPLATES, SubwordFeatures, shape
-from lstm_deploy.vocabulary import Vocabulary
+from lstm_deploy.vocabulary import CharacterVocabulary, Vocabulary
 
 
 def test_ids_are_positions():
@@ -44,6 +46,44 @@ def test_text_never_maps_to_a_special_id():
 def test_bad_vocabularies_are_refused(words, options, message):
     with pytest.raises(ValueError, match=message):
         Vocabulary(words, **options)
+    with pytest.raises(ValueError, match=message.replace("word", "character")):
+        CharacterVocabulary(words, **options)
+
+
+def test_without_an_unknown_word_a_word_that_is_not_there_is_an_error_that_names_it():
+    vocabulary = Vocabulary(["the", "cat"], unknown_id=None, padding_id=0, case="lower")
+    assert vocabulary.id("Cat") == 1
+    with pytest.raises(UnknownWordError, match=r"no word 'Dog'.*one of its 2 words.*--unknown WORD"):
+        vocabulary.id("Dog")
+    encoder = Encoder(vocabulary)
+    for call in (lambda: encoder.encode([["the"], ["cat", "Dog"]]), lambda: encoder.encode_one(["Dog"])):
+        with pytest.raises(UnknownWordError, match="'Dog'"):
+            call()
+    np.testing.assert_array_equal(encoder.encode([["cat"]])["word_ids"], [[1]])
+
+
+def test_characters_are_code_points_after_the_case_policy():
+    characters = CharacterVocabulary([None, None, "e", "\u0301", "𝔘", "i"], unknown_id=1, padding_id=0)
+    assert characters.ids("e\u0301𝔘x") == [2, 3, 4, 1]
+    assert characters.ids("İ") == [1]
+    lowered = CharacterVocabulary(["_", "i", "\u0307"], unknown_id=None, padding_id=0, case="lower")
+    assert lowered.ids("İ") == [1, 2]
+
+
+def test_a_character_that_is_not_there_is_unknown_or_an_error_that_names_it():
+    characters = CharacterVocabulary(["_", "a"], unknown_id=None, padding_id=0)
+    with pytest.raises(UnknownCharacterError, match=r"no character 'é' \(U\+00E9, in 'aé'\).*one of its 2 characters"):
+        characters.ids("aé")
+
+
+def test_an_empty_token_is_one_character():
+    assert CharacterVocabulary(["a", None, "b"], unknown_id=1, padding_id=0).ids("") == [1]
+    assert CharacterVocabulary(["a", None, "b"], unknown_id=None, padding_id=2).ids("") == [2]
+
+
+def test_a_string_of_two_characters_is_no_character():
+    with pytest.raises(ValueError, match="'ab' is not one character"):
+        CharacterVocabulary(["a", "ab"], unknown_id=None, padding_id=0)
 
 
 @pytest.mark.parametrize(
@@ -121,3 +161,57 @@ def test_a_token_that_is_no_string_is_named():
     encoder = Encoder(Vocabulary.from_words([]), None)
     with pytest.raises(TypeError, match="must be a str, got int: 7"):
         encoder.encode([["a", 7]])
+
+
+LETTERS = CharacterVocabulary([None, *"abcdefgh"], unknown_id=None, padding_id=0)
+
+
+def test_characters_are_padded_to_the_longest_word_of_the_batch():
+    inputs = Encoder(None, None, LETTERS).encode([["a", "bcd"], [], ["ef"]])
+    assert set(inputs) == {"char_ids", "char_lengths", "lengths"}
+    np.testing.assert_array_equal(inputs["char_lengths"], [[1, 3], [0, 0], [2, 0]])
+    expected = [[[1, 0, 0], [2, 3, 4]], [[0, 0, 0], [0, 0, 0]], [[5, 6, 0], [0, 0, 0]]]
+    np.testing.assert_array_equal(inputs["char_ids"], expected)
+    assert all(value.dtype == np.int32 and value.flags.c_contiguous for value in inputs.values())
+
+
+def test_a_batch_of_empty_sentences_still_has_a_character_axis():
+    inputs = Encoder(None, None, LETTERS).encode([[], []])
+    assert inputs["char_ids"].shape == (2, 0, 1)
+
+
+@given(st.lists(st.lists(st.text("abcdefgh", max_size=9), max_size=5), min_size=1, max_size=5))
+def test_a_row_alone_is_the_row_encoded_alone(sentences):
+    encoder = Encoder(Vocabulary.from_words(["a", "bc"]), SubwordFeatures(("lower",), 7), LETTERS)
+    inputs = encoder.encode(sentences)
+    for i, tokens in enumerate(sentences):
+        alone = encoder.encode([tokens])
+        for kind, ids in row_of(inputs, i).items():
+            np.testing.assert_array_equal(ids, alone[kind])
+        ids = ragged_ids(inputs, i)
+        assert set(ids) == {"word_ids", "subword_ids", "char_ids"}
+        assert ids["char_ids"] == [LETTERS.ids(token) for token in tokens]
+
+
+def test_characters_of_more_words_than_the_cache_holds(monkeypatch):
+    monkeypatch.setattr(encoding, "_MAX_CACHED_CHARACTERS", 5000)
+    encoder = Encoder(None, None, LETTERS)
+    for length in [1, 3000, 2, 4000, 9000, 5, 20_000]:
+        word = "abcdefgh"[length % 8] * length
+        inputs = encoder.encode([["a", word]])
+        assert inputs["char_ids"].shape == (1, 2, length)
+        assert (inputs["char_ids"][0, 1] == length % 8 + 1).all()
+        assert inputs["char_ids"][0, 0, 0] == 1
+    assert encoder._types.is_full()
+    encoder.encode([["a"]])
+    assert not encoder._types.is_full()
+
+
+def test_threads_that_meet_new_spellings_at_once_agree():
+    shared = Encoder(None, None, LETTERS)
+    words = ["".join("abcdefgh"[(i // 8**k) % 8] for k in range(1 + i % 6)) for i in range(6_000)]
+    jobs = [[words[(i * step) % len(words)] for i in range(2_000)] for step in range(1, 17)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda tokens: shared.encode([tokens]), jobs))
+    for tokens, inputs in zip(jobs, found, strict=True):
+        assert ragged_ids(inputs, 0)["char_ids"] == [LETTERS.ids(token) for token in tokens]

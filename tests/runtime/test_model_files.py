@@ -4,7 +4,7 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_files import SUBWORD, TUTORIAL, rewrite, stored
+from model_files import CHARACTERS, CHARACTERS_CRF, SUBWORD, SUBWORD_INT8, TUTORIAL, rewrite, stored
 
 from lstm_deploy import Predictor
 from lstm_deploy.errors import (
@@ -35,7 +35,9 @@ def test_reader_agrees_with_onnxruntime(path):
     assert file.initializers["word_table"].dtype == "float32"
 
 
-@pytest.mark.parametrize("path", [TUTORIAL, SUBWORD], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [TUTORIAL, SUBWORD, SUBWORD_INT8, CHARACTERS, CHARACTERS_CRF], ids=lambda path: path.stem
+)
 def test_metadata_survives_a_round_trip(path):
     properties = read_model_file(path).properties
     metadata = ModelMetadata.from_properties(properties, source="x")
@@ -52,7 +54,8 @@ def _error(kind, path):
 
 
 @pytest.mark.parametrize(
-    "key", ["format_version", "words", "tags", "inputs", "outputs", "tokenizer", "golden", "column"]
+    "key",
+    ["format_version", "words", "tags", "inputs", "outputs", "decoder", "tokenizer", "golden", "column", "notes"],
 )
 def test_each_missing_key_is_named(tmp_path, key):
     kind = MissingMetadataError if key == "format_version" else MetadataError
@@ -61,8 +64,8 @@ def test_each_missing_key_is_named(tmp_path, key):
     assert key == "format_version" or f"{key} is missing" in message
 
 
-def _with(key, change):
-    value = stored(SUBWORD, key)
+def _with(key, change, source=SUBWORD):
+    value = stored(source, key)
     change(value)
     return {key: value}
 
@@ -70,7 +73,7 @@ def _with(key, change):
 @pytest.mark.parametrize(
     ("changes", "kind", "says"),
     [
-        ({"format_version": "3"}, FormatVersionError, "pip install --upgrade lstm-deploy"),
+        ({"format_version": "4"}, FormatVersionError, "pip install --upgrade lstm-deploy"),
         ({"format_version": "one"}, MetadataError, "'one'"),
         ({"format_version": "9" * 5000}, MetadataError, "expected a whole number"),
         (_with("tokenizer", lambda v: v.update(suffixes=[1])), MetadataError, "other than strings"),
@@ -112,6 +115,68 @@ def _with(key, change):
 )
 def test_metadata_that_is_wrong_or_contradicts_the_graph(tmp_path, changes, kind, says):
     assert says in _error(kind, rewrite(SUBWORD, tmp_path / "m.onnx", **changes))
+
+
+def _decoder(change):
+    return _with("decoder", change, CHARACTERS_CRF)
+
+
+def _spec(change):
+    return _with("inputs", lambda v: change(v[1]), CHARACTERS_CRF)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"decoder": []}, "is a JSON list"),
+        (_decoder(lambda v: v.pop("kind")), "'kind' is missing"),
+        (_decoder(lambda v: v.update(kind="beam")), "kind 'beam' is not known"),
+        (_decoder(lambda v: v.pop("end")), "'end' is missing"),
+        (_decoder(lambda v: v["start"].pop()), "expected (4, 4)"),
+        (_decoder(lambda v: v["transitions"][0].pop()), "decoder is not usable"),
+        (_decoder(lambda v: v["start"].__setitem__(0, "1")), "other than numbers"),
+        (_decoder(lambda v: v["start"].__setitem__(0, float("nan"))), "start holds nan"),
+        (_decoder(lambda v: v["start"].__setitem__(0, 1e300)), "start holds inf"),
+        ({"decoder": {"kind": "crf", "transitions": [[0]], "start": [0], "end": [0]}}, "it has 1 tags, the file 5"),
+        ({"notes": [1]}, "something other than str"),
+        (_spec(lambda v: v["characters"].__setitem__(2, "ab")), "'ab' is not one character"),
+        (_spec(lambda v: v.update(characters=7)), "no usable character spec"),
+        (_spec(lambda v: v["characters"].append(v["characters"][2])), "a character twice"),
+        (_spec(lambda v: v["characters"].append("q")), "expected"),
+        (_spec(lambda v: v.update(unknown_id=99)), "unknown_id is 99"),
+        (_spec(lambda v: v.pop("padding_id")), "'padding_id' is missing"),
+        (_with("inputs", lambda v: v.pop(2), CHARACTERS_CRF), "lacks the inputs ['char_lengths']"),
+        (_with("inputs", lambda v: (v.pop(1), v.pop(1)), CHARACTERS_CRF), "the graph's inputs are"),
+        (_with("outputs", lambda v: v[1].update(kind="log_probs"), CHARACTERS_CRF), "outputs is"),
+    ],
+)
+def test_a_decoder_or_characters_that_are_wrong(tmp_path, changes, says):
+    assert says in _error(MetadataError, rewrite(CHARACTERS_CRF, tmp_path / "m.onnx", **changes))
+
+
+def test_characters_of_another_number_than_the_table_has(tmp_path):
+    inputs = stored(CHARACTERS, "inputs")
+    inputs[0]["characters"].append("q")
+    inputs[0]["rows"] += 1
+    message = _error(MetadataError, rewrite(CHARACTERS, tmp_path / "m.onnx", inputs=inputs))
+    assert "counts 33 rows for char_ids, the graph's table character_table has the shape (32, 3)" in message
+
+
+def test_a_decoder_that_the_graph_has_not_and_one_that_only_the_graph_has(tmp_path):
+    crf = stored(CHARACTERS_CRF, "decoder")
+    outputs = stored(CHARACTERS_CRF, "outputs")
+    message = _error(MetadataError, rewrite(SUBWORD, tmp_path / "a.onnx", decoder=crf, outputs=outputs))
+    assert "no form that the format knows for a file with a CRF (its control flow is none)" in message
+    plain = {"decoder": {"kind": "argmax"}, "outputs": stored(SUBWORD, "outputs")}
+    message = _error(MetadataError, rewrite(CHARACTERS_CRF, tmp_path / "b.onnx", **plain))
+    assert "without a CRF (its control flow is {'Scan': 2})" in message
+
+
+def test_the_numbers_of_a_crf_are_exact():
+    metadata = ModelMetadata.from_properties(read_model_file(CHARACTERS_CRF).properties, source="x")
+    again = ModelMetadata.from_properties(metadata.to_properties(), source="x")
+    for part in ("transitions", "start", "end"):
+        assert getattr(metadata.crf, part).tobytes() == getattr(again.crf, part).tobytes()
 
 
 def test_vocabulary_of_another_size_than_the_table(tmp_path):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_files import SUBWORD, SUBWORD_INT8, rewrite, stored
+from model_files import CHARACTERS, CHARACTERS_CRF, SUBWORD, SUBWORD_INT8, rewrite, stored
 
 from lstm_deploy import Predictor
-from lstm_deploy.errors import IdRangeError, MetadataError
+from lstm_deploy.errors import IdRangeError, MetadataError, UnknownCharacterError, UnknownWordError
 from lstm_deploy.golden import check_golden
 from lstm_deploy.unicode14 import classes
 
@@ -320,9 +320,11 @@ def test_a_number_too_large_for_a_float_is_one_clear_error(tmp_path):
         Predictor.load(rewrite(SUBWORD, tmp_path / "m.onnx", golden=golden))
 
 
-def test_a_file_of_version_1_has_fp32_weights(tmp_path):
-    path = rewrite(SUBWORD, tmp_path / "m.onnx", format_version="1", precision=None, rounding=None)
-    assert Predictor.load(path).metadata.precision == "fp32"
+def test_files_of_older_versions_are_read_as_what_they_were(tmp_path):
+    newer = {"decoder": None, "notes": None}
+    for version, absent in (("2", newer), ("1", newer | {"precision": None, "rounding": None})):
+        metadata = Predictor.load(rewrite(SUBWORD, tmp_path / "m.onnx", format_version=version, **absent)).metadata
+        assert (metadata.precision, metadata.crf, metadata.notes) == ("fp32", None, ())
     with pytest.raises(MetadataError, match="precision is missing"):
         Predictor.load(rewrite(SUBWORD, tmp_path / "m.onnx", precision=None))
 
@@ -335,3 +337,127 @@ def test_an_empty_string_is_no_sentence(subword):
     for call in (lambda: subword.predict(""), lambda: subword.predict_batch([["Ann"], ""])):
         with pytest.raises(TypeError, match="predict_text"):
             call()
+
+
+@pytest.fixture(scope="session")
+def crf():
+    return Predictor.load(CHARACTERS_CRF)
+
+
+@pytest.fixture(scope="session")
+def spelt():
+    return Predictor.load(CHARACTERS)
+
+
+@given(st.lists(st.lists(st.sampled_from(KNOWN), max_size=25), max_size=12))
+def test_batched_is_one_by_one_with_a_crf(crf, batch):
+    for tokens, result in zip(batch, crf.predict_batch(batch), strict=True):
+        assert len(result.tags) == len(result.scores) == len(tokens)
+        assert all(0 < score <= 1 for score in result.scores)
+        _same(result, crf.predict(tokens))
+
+
+@given(st.lists(st.lists(st.text("aCtfhs東ß", max_size=9), max_size=9), max_size=9))
+def test_batched_is_one_by_one_with_characters_alone(spelt, batch):
+    for tokens, result in zip(batch, spelt.predict_batch(batch), strict=True):
+        assert result.tokens == tuple(tokens)
+        _same(result, spelt.predict(tokens))
+
+
+def test_with_a_crf_tags_are_the_best_path_and_scores_its_marginals(crf):
+    tokens = KNOWN * 3
+    answer = crf.session.run(crf.encoder.encode([tokens, tokens[:5]]))
+    assert answer.log_probs is None
+    for found, n in zip(crf.predict_batch([tokens, tokens[:5]]), (len(tokens), 5), strict=True):
+        emissions = answer.emissions[0 if n > 5 else 1, :n]
+        best = crf.metadata.crf.viterbi(emissions[None], np.array([n]))[0]
+        assert found.tags == tuple(crf.metadata.tags[i] for i in best)
+        np.testing.assert_allclose(found.scores, crf.metadata.crf.marginals(emissions)[np.arange(n), best], rtol=1e-6)
+    assert not np.allclose(np.exp(answer.emissions).sum(-1), 1)
+
+
+def test_without_scores_a_crf_file_gives_the_same_tags(crf):
+    batch = [KNOWN[i % 7 :] for i in range(40)]
+    bare = crf.predict_batch(batch, scores=False)
+    assert [r.tags for r in bare] == [r.tags for r in crf.predict_batch(batch)]
+    assert {r.scores for r in bare} == {()}
+    tags_only = crf.session.run_encoded(crf.encoder.encode(batch), scores=False)
+    assert tags_only.log_probs is tags_only.emissions is None
+    with pytest.raises(ValueError, match="run with scores=True"):
+        tags_only.of_tags  # noqa: B018
+
+
+def test_words_and_characters_without_an_id_are_named(crf, spelt):
+    with pytest.raises(UnknownWordError, match="'dog'"):
+        crf.predict_batch([["the"], ["dog"]])
+    with pytest.raises(UnknownCharacterError, match="'g'"):
+        spelt.predict(["dog"])
+    with pytest.raises(UnknownWordError, match="'dog'"):
+        list(crf.predict_stream([["the"], ["dog"]]))
+
+
+def test_models_of_characters_pass_their_golden_cases_and_pickle(crf, spelt):
+    for predictor in (crf, spelt):
+        report = check_golden(predictor)
+        assert report.cases >= 3
+        assert report.failures == []
+        _same(pickle.loads(pickle.dumps(predictor)).predict(["the", "cat"]), predictor.predict(["the", "cat"]))
+        assert [len(r) for r in predictor.predict_batch([[], ["cat"], []])] == [0, 1, 0]
+
+
+def _golden_lie(tmp_path, lie):
+    golden = stored(CHARACTERS_CRF, "golden")
+    lie(golden[0])
+    return check_golden(Predictor.load(rewrite(CHARACTERS_CRF, tmp_path / "m.onnx", golden=golden))).failures
+
+
+@pytest.mark.parametrize(
+    ("says", "lie"),
+    [
+        ("a log-probability is", lambda case: case["scores"].__setitem__(0, case["scores"][0] * 0.998)),
+        ("char_ids are", lambda case: case["inputs"]["char_ids"][0].append(3)),
+        ("has no char_ids", lambda case: case["inputs"].pop("char_ids")),
+        ("the tags are", lambda case: (case["tag_ids"].reverse(), case["tags"].reverse())),
+    ],
+)
+def test_a_golden_case_of_a_crf_that_lies_is_reported(tmp_path, says, lie):
+    assert any(says in failure for failure in _golden_lie(tmp_path, lie))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"char_ids": np.full((2, 2, 3), 36, np.int32)}, "the model has 0 to 35"),
+        ({"char_ids": np.zeros((2, 3, 3), np.int32)}, "pad all inputs alike"),
+        ({"char_ids": np.zeros((2, 2), np.int32)}, "pad all inputs alike"),
+        ({"char_ids": np.zeros((2, 2, 0), np.int32)}, "at least one column"),
+        ({"char_lengths": _int32([3, 4], [3, 0])}, "char_lengths run from 0 to 4; expected 0 to 3, the character axis"),
+        ({"char_lengths": _int32([3, -1], [3, 0])}, "char_lengths run from -1"),
+        ({"char_lengths": _int32([3], [3])}, "pad all inputs alike"),
+        ({"lengths": _int32(2, 3)}, "expected 0 to 2"),
+    ],
+)
+def test_characters_out_of_range(crf, changes, says):
+    with pytest.raises(IdRangeError, match=says):
+        crf.session.run(crf.encoder.encode([["Ann", "ate"], ["Lee"]]) | changes)
+
+
+def test_empty_arrays_of_characters_never_reach_the_runtime(crf, spelt):
+    for predictor, batch, sequence in itertools.product((crf, spelt), (0, 3), (0, 4)):
+        if batch and sequence:
+            continue
+        shape = (batch, sequence)
+        inputs = {
+            "char_ids": np.zeros((*shape, 2), np.int32),
+            "char_lengths": np.zeros(shape, np.int32),
+            "lengths": np.zeros(batch, np.int32),
+        } | ({"word_ids": np.zeros(shape, np.int32)} if predictor is crf else {})
+        answer = predictor.session.run(inputs)
+        assert answer.tag_ids.shape == shape
+        assert answer.of_tags.shape == (*shape, 5)
+
+
+def test_a_word_of_ten_thousand_characters(spelt):
+    long, short = spelt.predict_batch([["cat" * 3333, "the"], ["cat"]])
+    _same(short, spelt.predict(["cat"]))
+    assert len(long.tags) == 2
