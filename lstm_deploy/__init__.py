@@ -12,6 +12,7 @@ from .decoding import TaggedSentence, TaggedText
 from .errors import LstmDeployError
 from .metadata import ModelMetadata
 from .predictor import Predictor
+from .streaming import Stream, StreamingPredictor
 from .tokenizer import Tokenizer
 from .vocabulary import Vocabulary
 
@@ -20,6 +21,8 @@ __all__ = [
     "LstmDeployError",
     "ModelMetadata",
     "Predictor",
+    "Stream",
+    "StreamingPredictor",
     "TaggedSentence",
     "TaggedText",
     "Tokenizer",

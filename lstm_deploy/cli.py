@@ -21,8 +21,10 @@ from .formats import (
     OutputFormat,
     Sentence,
     atomic_output,
+    chunk_writer_for,
     default_column,
     format_of,
+    read_chunks,
     read_sentences,
     writer_for,
 )
@@ -181,6 +183,23 @@ def train(
     _say(f"checkpoint: {output}")
 
 
+def _module_options(command: _F) -> _F:
+    """What says how a tagger that was not trained here is made, and how its ids are."""
+    options = [
+        click.option("--module", metavar="PKG.MOD:FACTORY", help="Your own tagger: what makes it, or it."),
+        click.option("--weights", type=_PATH, help="Its weights: safetensors, or torch.save of a state dict."),
+        click.option("--vocab", type=_PATH, help="Its vocabulary: JSON, word -> id or a list."),
+        click.option("--tags", type=_PATH, help="Its tags: JSON, tag -> id or a list."),
+        click.option("--entry", help="The method that tags [forward]."),
+        click.option("--encode", metavar="PKG.MOD:FUNCTION", help="Makes the entry's arguments for [tokens]."),
+        click.option("--spec", type=_PATH, help="JSON: case, unknown, padding, characters, ... (docs/modules.md)."),
+        click.option("--unknown", metavar="WORD", help="The vocabulary entry that unseen words get."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.argument("checkpoint", type=_PATH, default=DEFAULT_CHECKPOINT)
 @click.option("--output", type=_PATH, default=DEFAULT_MODEL, show_default=True, help="The ONNX file.")
@@ -194,15 +213,33 @@ def train(
 @click.option("--dev", type=_PATH, help="With fp16 and int8: tagged file to measure on what rounding costs.")
 @click.option("--max-drop", type=_Rate(0), help="Points of accuracy (and entity F1) that it may cost [0.1].")
 @click.option("--constrain", type=click.Choice(["iob2"]), help="Let only valid IOB2 sequences of tags come out.")
+@click.option("--streaming", is_flag=True, help="Take sentences in chunks; for unidirectional taggers.")
+@_module_options
+@click.pass_context
 def export(
-    checkpoint: Path, output: Path, precision: Any, dev: Path | None, max_drop: float | None, constrain: Any
+    ctx: click.Context,
+    checkpoint: Path,
+    output: Path,
+    precision: Any,
+    dev: Path | None,
+    max_drop: float | None,
+    constrain: Any,
+    streaming: bool,
+    **own: Any,
 ) -> None:
     """Export CHECKPOINT to one ONNX file, proved equal to PyTorch before it appears.
 
     \b
     lstm-deploy export my-tagger --output my-tagger.onnx
     lstm-deploy export my-tagger --output small.onnx --precision int8 --dev dev.conllu
+    lstm-deploy export --module mine:tagger --weights mine.pt --vocab words.json --tags tags.json
     """
+    if own.pop("module") is not None:
+        _export_own(ctx, output)
+        return
+    if any(value is not None for value in own.values()):
+        given = next(f"--{name}" for name, value in own.items() if value is not None)
+        raise click.UsageError(f"{given} belongs to a tagger of your own: give --module too")
     if precision == "fp32" and (dev or max_drop is not None):
         raise click.UsageError("--dev and --max-drop measure rounding: give --precision fp16 or int8 too")
     if precision != "fp32" and dev is None:
@@ -214,7 +251,7 @@ def export(
     from .export.exporter import export_checkpoint
 
     rounding = Rounding(precision, dev, MAX_DROP if max_drop is None else max_drop) if dev else None
-    exported = export_checkpoint(checkpoint, output, rounding, constrain=constrain)
+    exported = export_checkpoint(checkpoint, output, rounding, constrain=constrain, streaming=streaming)
     proof, cost = exported.proof, exported.rounding
     if cost:
         scores = [f"{k} {100 * v:.2f} % (fp32 {100 * cost['exact'][k]:.2f} %)" for k, v in cost["rounded"].items()]
@@ -222,7 +259,49 @@ def export(
     _say(
         f"{output}: {proof.tokens:,} tokens in {proof.batches} ragged batches equal PyTorch's"
         f"{'' if precision == 'fp32' else ' on the rounded weights'} "
-        f"(largest difference {proof.max_difference:.2g}, {proof.ties} ties)"
+        f"({_figures(proof)})"
+    )
+
+
+def _export_own(ctx: click.Context, output: Path) -> None:
+    """`export` with --module."""
+    params = ctx.params
+    source = click.core.ParameterSource.COMMANDLINE
+    for name in ("checkpoint", "precision", "dev", "max_drop", "constrain"):
+        if ctx.get_parameter_source(name) == source:
+            raise click.UsageError(
+                f"{name.replace('_', '-')} belongs to our own checkpoints: leave it out with --module"
+            )
+    if params["vocab"] is None or params["tags"] is None:
+        raise click.UsageError("--module needs --vocab FILE and --tags FILE: JSON, name -> id or a list")
+    from .training import require
+
+    require("torch", "onnx", "safetensors")
+    from .export.loading import export_files
+
+    exported = export_files(
+        params["module"],
+        output,
+        weights=params["weights"],
+        vocabulary=params["vocab"],
+        tags=params["tags"],
+        entry=params["entry"] or "forward",
+        encode=params["encode"],
+        spec=params["spec"],
+        unknown=params["unknown"],
+        streaming=params["streaming"],
+    )
+    proof = exported.proof
+    _say(
+        f"{output}: {proof.tokens:,} tokens in {proof.batches} ragged batches equal the module's on single sentences "
+        f"({_figures(proof)})"
+    )
+
+
+def _figures(proof: Any) -> str:
+    chunks = proof.max_chunk_difference
+    return f"largest difference {proof.max_difference:.2g}, {proof.ties} ties" + (
+        "" if chunks is None else f"; in chunks {chunks:.2g} from the whole"
     )
 
 
@@ -239,6 +318,8 @@ def export(
 @click.option("--threads", type=click.IntRange(1), help="Batches at the same time [the cores there are].")
 @click.option("--batch-tokens", type=click.IntRange(1), help="Tokens a batch, padding counted [by the model's form].")
 @click.option("--line-buffered", is_flag=True, help="Answer each sentence before the next is read.")
+@click.option("--window", type=click.IntRange(1), help="Cut longer sentences into windows of so many tokens [never].")
+@click.option("--margin", type=click.IntRange(0), help="With --window: tokens of context on each side [32].")
 def run(
     texts: tuple[str, ...],
     model: Path,
@@ -250,8 +331,13 @@ def run(
     threads: int | None,
     batch_tokens: int | None,
     line_buffered: bool,
+    window: int | None,
+    margin: int | None,
 ) -> None:
     """Tag the TEXTs given, a file, or standard input, one sentence a line.
+
+    A streaming file answers each line of standard input at once, whatever part of a sentence it is; an
+    empty line ends the sentence.
 
     \b
     lstm-deploy run "They ate the fish"
@@ -262,29 +348,54 @@ def run(
         raise click.UsageError("TEXT and --input cannot be given together")
     if not texts and source is None and (sys.stdin is None or sys.stdin.isatty()):
         raise click.UsageError('nothing to tag: give "a text", --input FILE, or pipe sentences in')
-    from .predictor import Predictor
-    from .tagging import tag_sentences, with_progress
+    if margin is not None and window is None:
+        raise click.UsageError("--margin is the context of windows: give --window too")
+    from .streaming import StreamingPredictor, open_predictor
+    from .tagging import Cut, tag_sentences, with_progress
+    from .windows import MARGIN
 
     lines = None if texts else LineReader(source or "-")
     kind = "text" if texts else input_format or format_of(source or "-")
-    predictor = Predictor.load(model, provider, threads=threads, batch_tokens=batch_tokens)
+    predictor = open_predictor(model, provider, threads=threads, batch_tokens=batch_tokens)
     if provider == "auto":
         _say(f"provider: {predictor.provider} ({predictor.provider_reason})")
     tokenizer = predictor.metadata.tokenizer
+    if isinstance(predictor, StreamingPredictor):
+        if window is not None:
+            raise click.UsageError("--window approximates; a streaming file is exact at any length: leave --window out")
+        if lines is not None and source is None and kind != "conllu":
+            _run_stream(predictor, lines, kind, output, form)
+            return
+    cut = Cut(window, MARGIN if margin is None else margin)
+    settings = {"one_by_one": line_buffered, "scores": form == "jsonl", "cut": cut}
     if lines is None:
         sentences: Iterable[Sentence] = (Sentence(tokenizer.tokens(text), text=text) for text in texts)
-        tagged = tag_sentences(predictor, sentences, one_by_one=line_buffered, scores=form == "jsonl")
+        tagged = tag_sentences(predictor, sentences, **settings)
     else:
-        sentences = read_sentences(lines, kind, tokenizer)
-        tagged = with_progress(
-            tag_sentences(predictor, sentences, one_by_one=line_buffered, scores=form == "jsonl"), lines
-        )
+        tagged = with_progress(tag_sentences(predictor, read_sentences(lines, kind, tokenizer), **settings), lines)
     write = writer_for(form, predictor.metadata.column)
     with _sink(output) as stream:
         for sentence, result in tagged:
             stream.write(write(sentence, result))
             if line_buffered:
                 stream.flush()
+    if cut.sentences:
+        _say(cut.summary())
+
+
+def _run_stream(predictor: Any, lines: LineReader, kind: Format, output: Path | None, form: OutputFormat) -> None:
+    """`run` with a streaming file on standard input: answers each line before the next is read."""
+    from .tagging import tag_chunks
+
+    write = chunk_writer_for(form)
+    chunks = read_chunks(lines, kind, predictor.metadata.tokenizer)
+    ends = True
+    with _sink(output) as stream:
+        for result, ends in tag_chunks(predictor, chunks, scores=form == "jsonl"):
+            stream.write(write(result, ends))
+            stream.flush()
+        if not ends and form == "text":
+            stream.write(b"\n")
 
 
 @main.command("eval")
@@ -302,11 +413,11 @@ def evaluate(
     \b
     lstm-deploy eval exported/tagger.onnx test.conllu --json
     """
-    from .predictor import Predictor
     from .scoring import describe
+    from .streaming import open_predictor
     from .tagging import evaluate_file
 
-    predictor = Predictor.load(model, provider)
+    predictor = open_predictor(model, provider)
     report = evaluate_file(predictor, gold, column, unseen_is_wrong=unseen_tags == "wrong")
     click.echo(json.dumps(report, ensure_ascii=False) if as_json else describe(report))
 
@@ -328,9 +439,9 @@ def verify(model: Path, checkpoint: Path | None, source: Path | None, provider: 
     from dataclasses import asdict
 
     from .golden import check_golden
-    from .predictor import Predictor
+    from .streaming import open_predictor
 
-    predictor = Predictor.load(model, provider)
+    predictor = open_predictor(model, provider)
     golden = check_golden(predictor)
     report: dict[str, Any] = {"golden": asdict(golden), "provider": predictor.provider}
     failures = [*golden.failures, *([] if golden.cases else ["the file has no golden cases"])]

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from .crf import Crf
 from .encoding import ragged_ids
 from .metadata import GoldenCase
-from .predictor import Predictor
+from .session import Scores
+from .streaming import AnyPredictor, StreamingPredictor
 
 _Answer = tuple[NDArray[np.int32], NDArray[np.float32]]
 """Of one sentence: (sequence,) tag ids and (sequence, tags) log-probabilities or emissions."""
@@ -34,8 +35,11 @@ class GoldenReport:
     failures: list[str] = field(default_factory=list)
 
 
-def check_golden(predictor: Predictor) -> GoldenReport:
-    """Tokenizer, ids, tags and scores of each golden case, alone and all in one ragged batch of many rows."""
+def check_golden(predictor: AnyPredictor) -> GoldenReport:
+    """Tokenizer, ids, tags and scores of each golden case, alone and all in one ragged batch of many rows.
+
+    Through a streaming file each case goes once more in chunks of 1, 2, 3 ... tokens.
+    """
     cases = predictor.metadata.golden
     report = GoldenReport(len(cases), sum(len(case.tokens) for case in cases))
     for number, case in enumerate(cases, 1):
@@ -46,10 +50,13 @@ def check_golden(predictor: Predictor) -> GoldenReport:
     many = numbered * -(-_ROWS // max(len(numbered), 1))
     for (number, case), answer in zip(many, _rows(predictor, [case for _, case in many]), strict=True):
         _check_scores(predictor, case, answer, f"case {number} in a batch", report)
+    if isinstance(predictor, StreamingPredictor):
+        for number, case in enumerate(cases, 1):
+            _check_scores(predictor, case, _in_chunks(predictor, case), f"case {number} in chunks", report)
     return report
 
 
-def _rows(predictor: Predictor, cases: list[GoldenCase]) -> list[_Answer]:
+def _rows(predictor: AnyPredictor, cases: list[GoldenCase]) -> list[_Answer]:
     """The model's answer to each case, all in one batch."""
     if not cases:
         return []
@@ -58,7 +65,21 @@ def _rows(predictor: Predictor, cases: list[GoldenCase]) -> list[_Answer]:
     return [(found.tag_ids[i, :n], found.of_tags[i, :n]) for i, n in enumerate(lengths)]
 
 
-def _check_ids(predictor: Predictor, case: GoldenCase, where: str, report: GoldenReport) -> None:
+def _in_chunks(predictor: StreamingPredictor, case: GoldenCase) -> _Answer:
+    """The answer to a case that is handed over in chunks of 1, 2, 3 ... tokens."""
+    states, at, size = predictor.session.initial_states(1), 0, 1
+    parts: list[Scores] = []
+    while at < len(case.tokens):
+        inputs = predictor.encoder.encode([case.tokens[at : at + size]])
+        found, states = predictor.session.run_chunk(inputs, states)
+        parts.append(found)
+        at, size = at + size, size + 1
+    if not parts:
+        return np.empty(0, np.int32), np.empty((0, len(predictor.metadata.tags)), np.float32)
+    return tuple(np.concatenate([getattr(p, name)[0] for p in parts]) for name in ("tag_ids", "of_tags"))  # type: ignore[return-value]
+
+
+def _check_ids(predictor: AnyPredictor, case: GoldenCase, where: str, report: GoldenReport) -> None:
     if case.text is not None:
         tokens = predictor.metadata.tokenizer.tokens(case.text)
         if tuple(tokens) != case.tokens:
@@ -71,7 +92,7 @@ def _check_ids(predictor: Predictor, case: GoldenCase, where: str, report: Golde
             report.failures.append(f"{where}: {kind} are {found.get(kind)}; expected {expected}")
 
 
-def _check_scores(predictor: Predictor, case: GoldenCase, answer: _Answer, where: str, report: GoldenReport) -> None:
+def _check_scores(predictor: AnyPredictor, case: GoldenCase, answer: _Answer, where: str, report: GoldenReport) -> None:
     if not case.tokens:
         return
     crf, tolerance = predictor.metadata.crf, predictor.metadata.tolerance

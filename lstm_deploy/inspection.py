@@ -88,6 +88,8 @@ def _describe(report: dict[str, Any]) -> str:
         *(("output", _signature(spec)) for spec in report["outputs"]),
         ("tags", f"{len(report['tags'])} ({report['column']}): {' '.join(report['tags'])}"),
         ("decoder", _decoder(report["decoder"])),
+        *([("streaming", "takes a sentence in chunks of any length, with the states of the chunk before")]
+          if any(spec["kind"] == "state" for spec in report["inputs"]) else []),
         ("words", _first(words, 8)),
         *(("characters", _first([c for c in spec["characters"] if c is not None], 40))
           for spec in report["inputs"] if "characters" in spec),
@@ -102,7 +104,9 @@ def _describe(report: dict[str, Any]) -> str:
         ("made with", ", ".join(f"{package} {version}" for package, version in report["versions"].items())),
         ("proof", f"{proof['tokens']:,} tokens in {proof['batches']} batches against PyTorch: largest difference "
          f"{proof['max_difference']:.2g}, batched against alone {proof['max_batch_difference']:.2g}, "
-         f"{proof['tag_differences']} tags differ, {proof['ties']} ties" if proof else "none"),
+         f"{proof['tag_differences']} tags differ, {proof['ties']} ties"
+         + (f", in chunks against whole {proof['max_chunk_difference']:.2g}" if "max_chunk_difference" in proof else "")
+         if proof else "none"),
         ("precision", f"{report['precision']}, tolerance {report['tolerance']:g}" + _cost(report["rounding"])),
         ("golden", f"{len(report['golden'])} cases, {sum(len(case['tokens']) for case in report['golden'])} tokens"),
         *(("note", note) for note in report["notes"]),
@@ -114,8 +118,12 @@ def _signature(spec: dict[str, Any]) -> str:
     details = [
         f"{key} {'none' if value is None else value}"
         for key, value in spec.items()
-        if key not in ("name", "kind", "dtype", "axes", "templates", "characters")
+        if key not in ("name", "kind", "dtype", "axes", "templates", "characters", "initial")
     ]
+    if "initial" in spec:
+        details.append(
+            f"at first {'zeros' if spec['initial'] is None else _first([f'{v:.3g}' for v in spec['initial']], 4)}"
+        )
     if "templates" in spec:
         details.append("features " + " ".join(spec["templates"]))
     return f"{spec['name']}: {spec['dtype']} ({', '.join(spec['axes'])}){'; ' * bool(details)}{', '.join(details)}"

@@ -55,6 +55,34 @@ class GoldenCase:
 
 
 @dataclass(frozen=True)
+class State:
+    """A recurrent state of a streaming file: an input and the output that feeds it at the next chunk.
+
+    Attributes:
+        name: of the input, float32 (batch, size).
+        size: numbers of one stream.
+        next: name of the output, likewise; a row without tokens keeps its state.
+        initial: what a sentence starts from; None where that is zeros.
+    """
+
+    name: str
+    size: int
+    next: str
+    initial: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.next or self.size < 1:
+            raise ValueError(f"the state {self.name!r:.60} has no name, no next or no size")
+        if self.initial is not None and len(self.initial) != self.size:
+            raise ValueError(f"the state {self.name!r:.60} of size {self.size} starts from {len(self.initial)} numbers")
+
+    def rows(self, batch: int) -> Float:
+        """(batch, size) float32: what ``batch`` sentences start from."""
+        start = np.zeros(self.size, np.float32) if self.initial is None else np.array(self.initial, np.float32)
+        return np.tile(start, (batch, 1))
+
+
+@dataclass(frozen=True)
 class ModelMetadata:
     """All that a model file says of itself beside its graph.
 
@@ -72,6 +100,7 @@ class ModelMetadata:
         precision: how weights are stored; ``int8`` also computes with whole numbers.
         rounding: for fp16 and int8: what the rounding cost on a development set.
         notes: what the exporter took for granted, a sentence each.
+        states: of a streaming file, which runs on chunks of a sentence; empty for all others.
     """
 
     vocabulary: Vocabulary | None
@@ -88,6 +117,7 @@ class ModelMetadata:
     proof: Mapping[str, Any] = field(default_factory=dict)
     rounding: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    states: tuple[State, ...] = ()
 
     @property
     def graph_form(self) -> str:
@@ -119,15 +149,20 @@ class ModelMetadata:
             axes = ["batch", "sequence", "character"]
             table = {"rows": len(spelt), **_lookup(spelt), "characters": list(spelt.characters)}
             found += [_input("char_ids", axes, **table), _input("char_lengths", axes[:2])]
-        return [*found, _input("lengths", ["batch"])]
+        states = [
+            _state(state.name) | {"size": state.size, "next": state.next, "initial": state.initial and [*state.initial]}
+            for state in self.states
+        ]
+        return [*found, _input("lengths", ["batch"]), *states]
 
     def outputs(self) -> list[dict[str, Any]]:
-        """The graph's outputs, each with its kind: tag ids, then the scores of all tags."""
+        """The graph's outputs, each with its kind: tag ids, the scores of all tags, then the states to go on from."""
         axes = ["batch", "sequence"]
         scores = "emissions" if self.crf else "log_probs"
         return [
             {"name": "tag_ids", "kind": "tag_ids", "dtype": "int32", "axes": axes, "padding_id": -1},
             {"name": scores, "kind": scores, "dtype": "float32", "axes": [*axes, "tag"]},
+            *(_state(state.next) | {"size": state.size} for state in self.states),
         ]
 
     def decoder(self) -> dict[str, Any]:
@@ -187,7 +222,7 @@ class _Reader:
         older = {PREFIX + key: text for at, keys in _ADDED.items() if at > version for key, text in keys.items()}
         self.properties = older | dict(self.properties)
         inputs = {str(spec.get("kind")): spec for spec in self._items("inputs", dict)}
-        known = {"word_ids", "subword_ids", "char_ids", "char_lengths", "lengths"}
+        known = {"word_ids", "subword_ids", "char_ids", "char_lengths", "lengths", "state"}
         if unknown := set(inputs) - known:
             raise self._error("inputs", f"has inputs of unknown kind {sorted(unknown)}; known: {sorted(known)}")
         spelt = {"char_ids", "char_lengths"}
@@ -209,6 +244,7 @@ class _Reader:
             proof=self._json("proof", dict),
             rounding=self._json("rounding", dict),
             notes=tuple(self._items("notes", str)),
+            states=self._states(),
         )
         if self._choice("graph_form", GRAPH_FORMS) != metadata.graph_form:
             raise self._error("graph_form", f"is not that of precision {metadata.precision}, {metadata.graph_form}")
@@ -275,6 +311,18 @@ class _Reader:
             return SubwordFeatures(tuple(spec["templates"]), int(spec["rows"]))
         except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise self._error("inputs", f"has no usable subword spec: {_reason(e)}") from e
+
+    def _states(self) -> tuple[State, ...]:
+        specs = [spec for spec in self._items("inputs", dict) if spec.get("kind") == "state"]
+        try:
+            states = tuple(_read_state(**spec) for spec in specs)
+            if len({name for state in states for name in (state.name, state.next)}) != 2 * len(states):
+                raise ValueError("two have one name")
+        except (KeyError, TypeError, ValueError, OverflowError) as e:
+            raise self._error("inputs", f"has no usable state: {_reason(e)}") from e
+        if states and self._json("decoder", dict).get("kind") != "argmax":
+            raise self._error("decoder", "chooses among paths through a whole sentence; a file with states has chunks")
+        return states
 
     def _tags(self) -> tuple[str, ...]:
         tags = self._items("tags", str)
@@ -345,6 +393,17 @@ def _golden_case(
 def _input(kind: str, axes: list[str], **more: Any) -> dict[str, Any]:
     """An entry of ``inputs``; every input has its kind as its name."""
     return {"name": kind, "kind": kind, "dtype": "int32", "axes": axes, **more}
+
+
+def _state(name: str) -> dict[str, Any]:
+    """What an input and an output of kind ``state`` have in common."""
+    return {"name": name, "kind": "state", "dtype": "float32", "axes": ["batch", "state"]}
+
+
+def _read_state(*, name: Any, size: Any, next: Any, initial: Any, **fixed: Any) -> State:
+    if not isinstance(name, str) or not isinstance(next, str):
+        raise TypeError("name or next is no string")
+    return State(name, int(size), next, None if initial is None else tuple(map(float, initial)))
 
 
 def _lookup(table: Vocabulary | CharacterVocabulary) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Opens a model file, checks that graph and metadata agree, and runs checked id arrays through it."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,21 @@ from .providers import Provider, open_session
 
 _RECURRENT = {"LSTM", "GRU", "RNN"}
 _CONTROL = {"If", "Loop", "Scan"}
-_SELECTING = {"GatherND", "Concat", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Cast", "Identity"}
+_SELECTING = {
+    "GatherND",
+    "Concat",
+    "Reshape",
+    "Transpose",
+    "Squeeze",
+    "Unsqueeze",
+    "Flatten",
+    "Slice",
+    "Cast",
+    "Identity",
+}
 _FREE = {"batch", "sequence", "character"}
+States = dict[str, NDArray[np.float32]]
+"""Of a streaming file: name of each state -> (batch, size), or of one stream alone (size,)."""
 _ORT_TYPES = {"int32": "tensor(int32)", "float32": "tensor(float)"}
 
 
@@ -77,13 +91,15 @@ class TaggerSession:
         _check_signature(self._session, self.metadata, str(path))
         self._limits = {spec["name"]: spec["rows"] for spec in self.metadata.inputs() if "rows" in spec}
         self._first = next(iter(self._limits))
-        self._axes = {spec["name"]: spec["axes"] for spec in self.metadata.inputs()}
+        self._axes = {spec["name"]: spec["axes"] for spec in self.metadata.inputs() if spec["kind"] != "state"}
         self._scores = self.metadata.outputs()[1]["name"]
+        self._states = self.metadata.states
 
     def run(self, inputs: Inputs) -> Scores:
         """Scores for a batch of ids from anywhere: they are checked first.
 
-        An empty batch, or one of empty rows, never reaches onnxruntime (which would end the process).
+        An empty batch, or one of empty rows, never reaches onnxruntime (which would end the process). A streaming
+        file takes each row for a whole sentence.
 
         Raises:
             IdRangeError: an id outside its table, a length below 0 or above its axis, or arrays
@@ -94,7 +110,7 @@ class TaggerSession:
         return self.run_encoded(inputs)
 
     def run_encoded(self, inputs: Inputs, *, scores: bool = True) -> Scores:
-        """Scores for a batch that the model's own `Encoder` made, whose ids need no check.
+        """Scores for a batch of whole sentences that the model's own `Encoder` made, whose ids need no check.
 
         Args:
             scores: whether to give the scores of all tags too.
@@ -106,13 +122,38 @@ class TaggerSession:
         if not batch or not sequence:
             none = np.empty((batch, sequence, len(self.metadata.tags)), np.float32)
             return Scores(np.empty((batch, sequence), np.int32), **{self._scores: none})
+        if self._states:
+            return self.run_chunk(inputs, self.initial_states(batch), scores=scores)[0]
+        if scores:
+            tag_ids, found = self._run(["tag_ids", self._scores], inputs)
+            return Scores(tag_ids, **{self._scores: found})
+        return Scores(self._run(["tag_ids"], inputs)[0])
+
+    def initial_states(self, batch: int) -> States:
+        """What ``batch`` sentences start from; nothing for a file that is not a streaming one."""
+        return {state.name: state.rows(batch) for state in self._states}
+
+    def run_chunk(self, inputs: Inputs, states: States, *, scores: bool = True) -> tuple[Scores, States]:
+        """Scores for the next tokens of many streams, and the states from which each goes on.
+
+        Args:
+            inputs: made by the model's own `Encoder`; a chunk a row, at least one of them with a token.
+            states: name -> (batch, size), of each row.
+            scores: whether to give the scores of all tags too.
+
+        Raises:
+            ModelFileError: onnxruntime fails on it.
+        """
+        wanted = ["tag_ids", *([self._scores] if scores else []), *(state.next for state in self._states)]
+        tag_ids, *found = self._run(wanted, {**inputs, **states})
+        answer = Scores(tag_ids, **{self._scores: found.pop(0)}) if scores else Scores(tag_ids)
+        return answer, {state.name: rows for state, rows in zip(self._states, found, strict=True)}
+
+    def _run(self, outputs: list[str], feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
         try:
-            if scores:
-                tag_ids, found = self._session.run(["tag_ids", self._scores], inputs)
-                return Scores(tag_ids, **{self._scores: found})
-            return Scores(self._session.run(["tag_ids"], inputs)[0])
+            return self._session.run(outputs, feeds)
         except Exception as e:  # onnxruntime has a dozen classes for this, with no base of their own
-            reason = " ".join(str(e).split())
+            reason, (batch, sequence) = " ".join(str(e).split()), feeds[self._first].shape[:2]
             raise ModelFileError(
                 f"{self._path}: onnxruntime cannot run the model on a batch of {batch} x {sequence} ({reason:.300}); "
                 "if memory is short lower batch_tokens, else export the model again"
@@ -217,6 +258,11 @@ def _check_signature(session: Any, metadata: ModelMetadata, source: str) -> None
         for arg, spec in zip(found, specs, strict=True):
             if any(isinstance(size, int) for size, axis in zip(arg.shape, spec["axes"], strict=True) if axis in _FREE):
                 raise MetadataError(f"{source}: {what} {arg.name} has fixed axes {arg.shape}; export the model again")
+            if spec["kind"] == "state" and arg.shape[1] != spec["size"]:
+                raise MetadataError(
+                    f"{source}: the metadata says {spec['size']} numbers for the state {arg.name}, the graph has "
+                    f"{arg.shape[1]}; export the model again"
+                )
     outputs = session.get_outputs()[1].shape[2]
     if outputs != len(metadata.tags):
         raise MetadataError(

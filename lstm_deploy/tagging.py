@@ -3,6 +3,8 @@
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +14,91 @@ from .decoding import TaggedSentence
 from .errors import InputError
 from .formats import LineReader, Sentence, check_tags, read_gold
 from .metadata import Column
-from .predictor import Predictor
 from .scoring import Scorer
+from .streaming import AnyPredictor, StreamingPredictor
+from .windows import MARGIN, Window, join_windows, plan_windows
 
 _PROGRESS_DELAY = 1.0  # seconds: shorter work shows no bar
 
 
 def tag_sentences(
-    predictor: Predictor, sentences: Iterable[Sentence], *, one_by_one: bool = False, scores: bool = False
+    predictor: AnyPredictor,
+    sentences: Iterable[Sentence],
+    *,
+    one_by_one: bool = False,
+    scores: bool = False,
+    cut: "Cut | None" = None,
 ) -> Iterator[tuple[Sentence, TaggedSentence]]:
     """Each sentence with its tags, in order, read ahead by a bounded amount.
 
     Args:
         one_by_one: answer each sentence before the next is read, for a caller who waits for it.
         scores: whether the results have probabilities.
+        cut: how long sentences are cut into windows; default: they are not.
     """
-    if one_by_one:
-        yield from ((sentence, predictor.predict(sentence.tokens, scores=scores)) for sentence in sentences)
-        return
-    waiting: deque[Sentence] = deque()
+    cut = cut or Cut()
+    waiting: deque[tuple[Sentence, list[Window]]] = deque()
 
-    def tokens() -> Iterator[list[str]]:
+    def parts() -> Iterator[list[str]]:
         for sentence in sentences:
-            waiting.append(sentence)
-            yield sentence.tokens
+            waiting.append((sentence, cut.windows(len(sentence.tokens))))
+            for window in waiting[-1][1]:
+                yield sentence.tokens[window.start : window.stop]
 
-    for result in predictor.predict_stream(tokens(), scores=scores):
-        yield waiting.popleft(), result
+    if one_by_one:
+        results = (predictor.predict(tokens, scores=scores) for tokens in parts())
+    else:
+        results = predictor.predict_stream(parts(), scores=scores)
+    for first in results:
+        sentence, windows = waiting.popleft()
+        rest = islice(results, len(windows) - 1)
+        yield sentence, join_windows(sentence.tokens, windows, chain([first], rest)) if len(windows) > 1 else first
+
+
+@dataclass
+class Cut:
+    """How long sentences are cut into windows, and how many were.
+
+    Attributes:
+        window: tokens that a window keeps; None leaves all sentences whole.
+        margin: tokens of context before and after them.
+        sentences: how many were cut.
+    """
+
+    window: int | None = None
+    margin: int = MARGIN
+    sentences: int = 0
+
+    def windows(self, length: int) -> list[Window]:
+        """The windows of a sentence of ``length`` tokens, which is counted where there are several."""
+        if self.window is None:
+            return [Window(0, length, 0, length)]
+        windows = plan_windows(length, window=self.window, margin=self.margin)
+        self.sentences += len(windows) > 1
+        return windows
+
+    def summary(self) -> str:
+        """What was approximated, in one line."""
+        one = self.sentences == 1
+        what = "1 sentence" if one else f"{self.sentences:,} sentences"
+        return (
+            f"{what} of more than {(self.window or 0) + 2 * self.margin:,} tokens {'was' if one else 'were'} tagged in "
+            f"windows, an approximation: what is more than {self.margin:,} tokens away may not count"
+        )
+
+
+def tag_chunks(
+    predictor: StreamingPredictor, chunks: Iterable[Sentence], *, scores: bool = False
+) -> Iterator[tuple[TaggedSentence, bool]]:
+    """The tags of each chunk of one text stream as soon as it is read, and whether a sentence ends there.
+
+    An empty chunk ends a sentence.
+    """
+    stream = predictor.stream()
+    for chunk in chunks:
+        yield stream.push(chunk.tokens, scores=scores), not chunk.tokens
+        if not chunk.tokens:
+            stream.reset()
 
 
 def with_progress(
@@ -62,7 +122,7 @@ def with_progress(
 
 
 def evaluate_file(
-    predictor: Predictor, gold: str | Path, column: Column | None = None, *, unseen_is_wrong: bool = False
+    predictor: AnyPredictor, gold: str | Path, column: Column | None = None, *, unseen_is_wrong: bool = False
 ) -> dict[str, Any]:
     """The report of `lstm_deploy.scoring` for a gold file.
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from ..errors import AccuracyError, InputError
 from ..formats import read_gold
-from ..predictor import Predictor
 from ..scoring import Scorer
+from ..streaming import AnyPredictor
 
 MAX_DROP = 0.1
 """Points (hundredths) of accuracy, and of entity F1 where the tags are IOB2."""
@@ -29,7 +29,7 @@ class Rounding:
     max_drop: float = MAX_DROP
 
 
-def rounding_cost(exact: Predictor, rounded: Predictor, settings: Rounding, name: str) -> dict[str, Any]:
+def rounding_cost(exact: AnyPredictor, rounded: AnyPredictor, settings: Rounding, name: str) -> dict[str, Any]:
     """Scores of both files on the development set, and how far they agree.
 
     Returns:

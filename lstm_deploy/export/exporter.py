@@ -17,9 +17,9 @@ from ..errors import OutputError, ParityError
 from ..formats import atomic_output
 from ..golden import check_golden
 from ..metadata import GoldenCase, ModelMetadata, Precision
-from ..predictor import Predictor
 from ..providers import import_onnxruntime
 from ..session import TaggerSession
+from ..streaming import open_predictor
 from ..training.checkpoint import Checkpoint, load_checkpoint
 from ..training.model import LSTMTagger
 from .constraints import iob2_constraints
@@ -27,6 +27,7 @@ from .cost import Rounding, rounding_cost
 from .graph import tagger_model
 from .parity import Oracle, Proof, check, prove, torch_log_probs
 from .stored import StoredTagger
+from .streaming import check_streams, lstm_states
 
 Constraint = Literal["iob2"]
 _EDGE_TOKENS = ("Ünïcödé", "e\u0301te\u0301", "𝔘𝔫𝔨𝔫𝔬𝔴𝔫", "🙂", "İSTANBUL", "ΟΔΟΣ", "3,14", "zzyzx-word")
@@ -42,13 +43,19 @@ class Exported:
 
 
 def export_checkpoint(
-    folder: str | Path, output: str | Path, settings: Rounding | None = None, *, constrain: Constraint | None = None
+    folder: str | Path,
+    output: str | Path,
+    settings: Rounding | None = None,
+    *,
+    constrain: Constraint | None = None,
+    streaming: bool = False,
 ) -> Exported:
     """Exports the checkpoint in ``folder`` to ``output``.
 
     Args:
         settings: how to round, if at all.
         constrain: ``iob2``: the file gives the best valid IOB2 sequence, not each token's best tag.
+        streaming: the file takes sentences in chunks, for `StreamingPredictor`.
 
     Returns:
         The figures of the proof and of the rounding, which also stand in the file's metadata.
@@ -57,13 +64,14 @@ def export_checkpoint(
         CheckpointError: ``folder`` holds no finished checkpoint.
         ParityError: the file would not answer as PyTorch does; nothing is written.
         AccuracyError: rounding costs more accuracy than it may; nothing is written.
-        InputError: the development set is malformed, or tags to be constrained to IOB2 are not IOB2.
+        InputError: the development set is malformed, tags to be constrained to IOB2 are not IOB2, or the tagger
+            cannot stream.
         OutputError: ``output`` cannot be written.
         MissingDependencyError: no onnxruntime to prove the file with.
     """
     import_onnxruntime()
     checkpoint, model = load_checkpoint(folder)
-    return export_model(checkpoint, model, output, settings, constrain=constrain)
+    return export_model(checkpoint, model, output, settings, constrain=constrain, streaming=streaming)
 
 
 def export_model(
@@ -73,18 +81,21 @@ def export_model(
     settings: Rounding | None = None,
     *,
     constrain: Constraint | None = None,
+    streaming: bool = False,
 ) -> Exported:
     """`export_checkpoint` for a tagger in memory."""
     output = Path(output)
-    crf = iob2_constraints(checkpoint.tags) if constrain else None
     precision: Precision = settings.precision if settings else "fp32"
+    if streaming:
+        check_streams(bidirectional=model.lstm.bidirectional, precision=precision, decodes_path=bool(constrain))
+    crf = iob2_constraints(checkpoint.tags) if constrain else None
     with TemporaryDirectory(prefix="lstm-deploy-") as scratch:
         draft = Path(scratch) / f"{precision}.onnx"
-        whole, proof, metadata = _draft(checkpoint, model, str(output), draft, precision, crf)
+        whole, proof, metadata = _draft(checkpoint, model, str(output), draft, precision, crf, streaming)
         if settings:
             exact = Path(scratch) / "exact.onnx"
-            _draft(checkpoint, model, f"{output} in fp32, to compare with", exact, "fp32", crf)
-            cost = rounding_cost(Predictor.load(exact), Predictor.load(draft), settings, str(output))
+            _draft(checkpoint, model, f"{output} in fp32, to compare with", exact, "fp32", crf, streaming)
+            cost = rounding_cost(open_predictor(exact), open_predictor(draft), settings, str(output))
             metadata = replace(metadata, rounding=cost)
             whole = with_metadata(onnx.load_model_from_string(whole), metadata)
     write(whole, output)
@@ -106,9 +117,15 @@ def write(whole: bytes, output: Path) -> None:
 
 
 def _draft(
-    checkpoint: Checkpoint, model: LSTMTagger, name: str, draft: Path, precision: Precision, crf: Crf | None
+    checkpoint: Checkpoint,
+    model: LSTMTagger,
+    name: str,
+    draft: Path,
+    precision: Precision,
+    crf: Crf | None,
+    streaming: bool,
 ) -> tuple[bytes, Proof, ModelMetadata]:
-    metadata = _metadata(checkpoint, precision, crf)
+    metadata = replace(_metadata(checkpoint, precision, crf), states=lstm_states(model.lstm) if streaming else ())
     tagger = StoredTagger(model, checkpoint.vocabulary, checkpoint.features, precision)
     oracle = partial(torch_log_probs, tagger.oracle())
     return proved_file(tagger_model(tagger, metadata), metadata, oracle, _sentences(checkpoint), draft, name)
@@ -142,7 +159,7 @@ def proved_file(
     metadata = replace(metadata, golden=golden, proof=proof.to_json())
     whole = with_metadata(graph, metadata)
     draft.write_bytes(whole)
-    report = check_golden(Predictor.load(draft, threads=1))
+    report = check_golden(open_predictor(draft, threads=1))
     if report.failures:
         raise ParityError(f"{name}: {report.failures[0]}; no file was written; export again from the checkpoint")
     return whole, proof, metadata

@@ -12,6 +12,7 @@ from .int8 import int8_logits
 from .recurrent import linear, stacked_lstm
 from .rounding import CODE_ZERO
 from .stored import StoredEmbedding, StoredTagger
+from .streaming import streaming_lstm
 from .viterbi import best_tag_ids, crf_tag_ids
 from .writer import GraphWriter
 
@@ -26,7 +27,8 @@ def tagger_model(tagger: StoredTagger, metadata: ModelMetadata) -> onnx.ModelPro
     if tagger.precision == "int8":
         logits = int8_logits(graph, x, tagger, "lengths")
     else:
-        states = stacked_lstm(graph, x, tagger.lstm, "lengths")  # (sequence, batch, directions * hidden)
+        recurrence = streaming_lstm if metadata.states else stacked_lstm
+        states = recurrence(graph, x, tagger.lstm, "lengths")  # (sequence, batch, directions * hidden)
         logits = linear(graph, "head", states, tagger.head)
     by_batch = graph.node("Transpose", [logits], "logits", perm=[1, 0, 2])
     scores = graph.node("LogSoftmax", [by_batch], metadata.outputs()[1]["name"], axis=-1)
@@ -45,8 +47,9 @@ def _embedding(graph: GraphWriter, embedding: StoredEmbedding) -> str:
         return _finished_words(graph, embedding)
     if not embedding.folded:
         words = graph.look_up("word_table", embedding.vectors, "word_ids", "words")
-        features = graph.look_up("subword_table", embedding.subwords, "subword_ids", "features")
-        return _normed_sum(graph, embedding, words, features, 2)
+        by_feature = graph.node("Transpose", ["subword_ids"], "ids_by_feature", perm=[2, 0, 1])
+        features = graph.look_up("subword_table", embedding.subwords, by_feature, "features")
+        return _normed_sum(graph, embedding, words, features)
     # Known words have their finished vector in the table; it is put right at the unknown ones.
     words = _finished_words(graph, embedding)
     unknown_id = graph.constant("unknown_id", np.array(embedding.unknown_id, np.int32))
@@ -54,9 +57,10 @@ def _embedding(graph: GraphWriter, embedding: StoredEmbedding) -> str:
     coordinates = graph.node("NonZero", [is_unknown], "unknown_coordinates")  # (2, unknown)
     where = graph.node("Transpose", [coordinates], "unknown_where", perm=[1, 0])  # (unknown, 2)
     ids = graph.node("GatherND", ["subword_ids", where], "unknown_subword_ids")  # (unknown, feature)
-    features = graph.look_up("subword_table", embedding.subwords, ids, "features")
+    by_feature = graph.node("Transpose", [ids], "ids_by_feature", perm=[1, 0])
+    features = graph.look_up("subword_table", embedding.subwords, by_feature, "features")
     unknown = graph.weight("unknown_vector", embedding.unknown)
-    computed = _normed_sum(graph, embedding, unknown, features, 1)
+    computed = _normed_sum(graph, embedding, unknown, features)
     return graph.node("ScatterND", [words, where, computed], "embedded")
 
 
@@ -68,9 +72,13 @@ def _finished_words(graph: GraphWriter, embedding: StoredEmbedding) -> str:
     return graph.node("Gather", [graph.constant("word_table", codes), "word_ids"], "words")
 
 
-def _normed_sum(graph: GraphWriter, embedding: StoredEmbedding, words: str, features: str, axis: int) -> str:
-    """``words`` plus the sum of ``features`` over ``axis``, normed, on the grid where there is one."""
-    axes = graph.constant("feature_axis", np.array([axis], np.int64))
+def _normed_sum(graph: GraphWriter, embedding: StoredEmbedding, words: str, features: str) -> str:
+    """``words`` plus the sum of ``features`` over their first axis, normed, on the grid where there is one.
+
+    Over the first axis onnxruntime adds in one order however many tokens there are; over another it takes one order
+    for a single token and another for more, and a token's answer would depend on what else is in the batch.
+    """
+    axes = graph.constant("feature_axis", np.array([0], np.int64))
     total = graph.node("ReduceSum", [features, axes], "subwords", keepdims=0)
     both = graph.node("Add", [total, words], "words_and_subwords")
     norm = embedding.norm
@@ -89,13 +97,13 @@ def _normed_sum(graph: GraphWriter, embedding: StoredEmbedding, words: str, feat
 
 
 def signature(specs: list[dict[str, object]], metadata: ModelMetadata) -> list[onnx.ValueInfoProto]:
-    """The graph's inputs or outputs as ``metadata`` describes them; symbolic axes but for features and tags."""
+    """The graph's inputs or outputs as ``metadata`` describes them; symbolic axes but for features, tags and states."""
     sizes = {"tag": len(metadata.tags), "feature": len(metadata.features.templates) if metadata.features else 0}
     return [
         helper.make_tensor_value_info(
             str(spec["name"]),
             _TYPES[str(spec["dtype"])],
-            [sizes.get(axis, axis) for axis in spec["axes"]],  # type: ignore[attr-defined]
+            [spec.get("size", axis) if axis == "state" else sizes.get(axis, axis) for axis in spec["axes"]],  # type: ignore[attr-defined]
         )
         for spec in specs
     ]

@@ -6,7 +6,7 @@ weights are rounded it is the module with the rounded weights: the proof is that
 the rounding costs is measured beside it (`rounding_cost`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,8 @@ from ..encoding import Inputs, row_of
 from ..errors import CheckpointError, InputError, ParityError
 from ..formats import LineReader, format_of, read_sentences
 from ..metadata import TOLERANCES, ModelMetadata
-from ..predictor import Predictor
 from ..session import Scores, TaggerSession
+from ..streaming import AnyPredictor
 from ..training.checkpoint import load_checkpoint
 from ..training.model import LSTMTagger
 from ..training.trainer import model_inputs
@@ -52,6 +52,7 @@ class Proof:
             a CRF where the two paths' are, than the tolerance of all tokens together.
         ties: tags that differ where they are closer: either is right.
         tolerance: absolute, and relative to the value.
+        max_chunk_difference: of a streaming file: the same between a sentence in chunks and the whole of it.
     """
 
     batches: int = 0
@@ -62,6 +63,7 @@ class Proof:
     ties: int = 0
     outside: int = 0
     tolerance: float = TOLERANCES["fp32"]
+    max_chunk_difference: float | None = None
 
     @property
     def holds(self) -> bool:
@@ -69,14 +71,16 @@ class Proof:
         return not self.tag_differences and not self.outside and self.tokens > 0
 
     def to_json(self) -> dict[str, Any]:
-        """The figures as a JSON object."""
-        return asdict(self)
+        """The figures as a JSON object; without that of chunks where there are none."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     def summary(self) -> str:
         """The figures in one line."""
+        chunks = self.max_chunk_difference
         return (
             f"{self.tokens:,} tokens in {self.batches:,} batches: largest difference {self.max_difference:.2g}, "
             f"{self.outside} outside {self.tolerance:g}, {self.tag_differences} tags differ, {self.ties} ties"
+            + ("" if chunks is None else f", in chunks {chunks:.2g} from the whole")
         )
 
     def compare(
@@ -102,6 +106,12 @@ class Proof:
             self._paths(found.tag_ids[row : row + 1, :length], alone.of_tags, np.array([length]), crf)
         else:
             self._tags(found.tag_ids[row, :length], alone.of_tags[0])
+
+    def compare_chunks(self, chunks: Scores, whole: Scores) -> None:
+        """Adds one sentence that went through a streaming file in chunks, against the whole of it."""
+        difference = self._differences(chunks.of_tags[0], whole.of_tags[0])
+        self.max_chunk_difference = max(self.max_chunk_difference or 0.0, difference)
+        self._tags(chunks.tag_ids[0], whole.of_tags[0])
 
     def _differences(self, found: NDArray[np.float32], oracle: NDArray[np.float32]) -> float:
         difference = np.abs(found.astype(np.float64) - oracle)
@@ -148,12 +158,63 @@ def prove(session: TaggerSession, oracle: Oracle) -> Proof:
             found = session.run(inputs)
             rows = [row_of(inputs, i) for i in range(batch)]
             proof.compare(found, _answers(oracle, rows, found.of_tags.shape), inputs["lengths"], crf)
-            for i, row in enumerate(rows):
-                proof.compare_alone(found, session.run(row), i, crf)
+            alone = [session.run(row) for row in rows]
+            for i, answer in enumerate(alone):
+                proof.compare_alone(found, answer, i, crf)
+            if session.metadata.states:
+                prove_chunks(proof, session, rows)
     return proof
 
 
-def verify_checkpoint(predictor: Predictor, folder: Path, source: Path | None = None) -> dict[str, Proof]:
+def prove_chunks(proof: Proof, session: TaggerSession, rows: Sequence[Inputs]) -> None:
+    """Adds sentences that go through a streaming file in chunks of random lengths, against the whole of each.
+
+    Args:
+        rows: inputs of each sentence alone.
+    """
+    random = np.random.default_rng(_SEED)
+    for chunks, row in zip(in_chunks(session, rows, random), rows, strict=True):
+        proof.compare_chunks(chunks, session.run(row))
+
+
+def in_chunks(session: TaggerSession, rows: Sequence[Inputs], random: np.random.Generator) -> list[Scores]:
+    """The answer of a streaming file to each sentence, all of them advanced together by chunks of random lengths.
+
+    Args:
+        rows: inputs of each sentence alone.
+        random: draws how many tokens of each go into each batch: 0 to 16, padding included.
+    """
+    lengths = np.array([int(row["lengths"][0]) for row in rows])
+    at, states = np.zeros(len(rows), np.int64), session.initial_states(len(rows))
+    found: list[list[Scores]] = [[] for _ in rows]
+    while (at < lengths).any():
+        step = np.minimum(random.choice([0, 1, 1, 2, 3, 7, 16], len(rows)), lengths - at)
+        if not step.any():
+            continue
+        inputs = _chunk(rows, at, step, int(step.max()) + int(random.integers(2)))
+        answer, states = session.run_chunk(inputs, states)
+        for i in np.flatnonzero(step):
+            found[i].append(Scores(answer.tag_ids[i, : step[i]], answer.of_tags[i, : step[i]]))
+        at += step
+    return [
+        Scores(np.concatenate([p.tag_ids for p in parts])[None], np.concatenate([p.of_tags for p in parts])[None])
+        for parts in found
+    ]
+
+
+def _chunk(rows: Sequence[Inputs], at: NDArray[Any], step: NDArray[Any], width: int) -> Inputs:
+    """One ragged batch: ``step`` tokens of each row from ``at`` on, zeros at padding."""
+    inputs: Inputs = {}
+    for kind in rows[0].keys() - {"lengths"}:
+        shape = np.max([row[kind].shape[2:] for row in rows], axis=0).astype(int).tolist()
+        inputs[kind] = np.zeros((len(rows), width, *shape), np.int32)
+        for i, row in enumerate(rows):
+            part = row[kind][0, at[i] : at[i] + step[i]]
+            inputs[kind][(i, slice(len(part)), *map(slice, part.shape[1:]))] = part
+    return inputs | {"lengths": step.astype(np.int32)}
+
+
+def verify_checkpoint(predictor: AnyPredictor, folder: Path, source: Path | None = None) -> dict[str, Proof]:
     """The proof of a finished file once more, against the checkpoint it was made from.
 
     Args:
@@ -178,7 +239,7 @@ def verify_checkpoint(predictor: Predictor, folder: Path, source: Path | None = 
     return proofs
 
 
-def prove_on(predictor: Predictor, oracle: Oracle, source: Path) -> Proof:
+def prove_on(predictor: AnyPredictor, oracle: Oracle, source: Path) -> Proof:
     """Compares every sentence of a corpus: in ragged batches through the file, alone through ``oracle``.
 
     Raises:

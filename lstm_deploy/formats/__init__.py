@@ -5,9 +5,19 @@ that name the line, CoNLL-U written back byte for byte, and nothing to install b
 runtime. The tests hold the CoNLL-U reader against the `conllu` package on whole treebanks.
 """
 
-from .reading import FORMATS, Format, Sentence, check_tags, default_column, format_of, read_gold, read_sentences
+from .reading import (
+    FORMATS,
+    Format,
+    Sentence,
+    check_tags,
+    default_column,
+    format_of,
+    read_chunks,
+    read_gold,
+    read_sentences,
+)
 from .streams import LineReader, atomic_output
-from .writing import OUTPUT_FORMATS, OutputFormat, writer_for
+from .writing import OUTPUT_FORMATS, OutputFormat, chunk_writer_for, writer_for
 
 __all__ = [
     "FORMATS",
@@ -18,8 +28,10 @@ __all__ = [
     "Sentence",
     "atomic_output",
     "check_tags",
+    "chunk_writer_for",
     "default_column",
     "format_of",
+    "read_chunks",
     "read_gold",
     "read_sentences",
     "writer_for",

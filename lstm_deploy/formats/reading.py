@@ -97,6 +97,21 @@ def read_sentences(lines: LineReader, form: Format, tokenizer: Tokenizer) -> Ite
     return _read_conllu(lines, None) if form == "conllu" else _read_columns(lines, gold=False)
 
 
+def read_chunks(lines: LineReader, form: Format, tokenizer: Tokenizer) -> Iterator[Sentence]:
+    """Every line of a text stream as a chunk of a sentence, as soon as it is there; a blank one is an empty chunk.
+
+    A line is text that ``tokenizer`` cuts, a JSON object, or with ``columns`` one token in the first of them.
+
+    Raises:
+        InputError: malformed, naming the line; or CoNLL-U, which has no chunks.
+    """
+    if form == "conllu":
+        raise InputError(f"{lines.name}: CoNLL-U comes by sentences; expected text, columns or JSON lines to stream")
+    if form != "columns":
+        return read_sentences(lines, form, tokenizer)
+    return _read_tokens(lines)
+
+
 def read_gold(path: str | Path, column: Column | None = None) -> Iterator[Sentence]:
     """Every sentence with words, and a tag for each word.
 
@@ -206,6 +221,16 @@ def _read_columns(lines: LineReader, *, gold: bool) -> Iterator[Sentence]:
             sentence.tags.append(cells[-1])
     if sentence.tokens:
         yield sentence
+
+
+def _read_tokens(lines: LineReader) -> Iterator[Sentence]:
+    for number, line in lines:
+        line = line.removeprefix("\ufeff") if number == 1 else line
+        cells = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
+        if line.strip() and not cells[0]:
+            raise InputError(f"{lines.name}:{number}: found an empty first column; expected a token or a blank line")
+        tokens = cells[:1] if line.strip() else []
+        yield Sentence(tokens, lines=[number] * len(tokens))
 
 
 def _read_conllu(lines: LineReader, column: str | None) -> Iterator[Sentence]:

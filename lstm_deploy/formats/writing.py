@@ -28,6 +28,19 @@ def writer_for(form: OutputFormat, column: Column) -> Writer:
     return _text if form == "text" else _jsonl
 
 
+def chunk_writer_for(form: OutputFormat) -> Callable[[TaggedSentence, bool], bytes]:
+    """The function that turns a chunk of a sentence, and whether the sentence ends there, into the bytes of the output.
+
+    Raises:
+        InputError: ``conllu``, which numbers the words of whole sentences.
+    """
+    if form == "conllu":
+        raise InputError("CoNLL-U comes by sentences; expected another form for a stream: pass --format text or jsonl")
+    if form == "jsonl":
+        return lambda result, ends: _jsonl(Sentence(), result)
+    return lambda result, ends: _text(Sentence(), result)[:-1] + b"\n" * ends
+
+
 def _text(source: Sentence, result: TaggedSentence) -> bytes:
     return _encode([f"{token}\t{tag}\n" for token, tag in zip(result.tokens, result.tags, strict=True)], 1) + b"\n"
 

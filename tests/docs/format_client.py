@@ -48,7 +48,8 @@ class Client:
             k: v if k in ("format_version", "graph_form", "precision", "column") else json.loads(v)
             for k, v in raw.items()
         }
-        self.inputs = {spec["kind"]: spec for spec in self.meta["inputs"]}
+        self.states = [spec for spec in self.meta["inputs"] if spec["kind"] == "state"]
+        self.inputs = {spec["kind"]: spec for spec in self.meta["inputs"] if spec["kind"] != "state"}
         assert set(self.inputs) <= {"word_ids", "subword_ids", "char_ids", "char_lengths", "lengths"}
         self.decoder = self.meta["decoder"]
         assert self.decoder["kind"] in ("argmax", "crf")
@@ -195,7 +196,20 @@ class Client:
 
     def run(self, sentences):
         """(tag ids, scores of all tags) of each sentence, all in one padded batch."""
-        tag_ids, scores = self.session.run(["tag_ids", self.scores], self.arrays(sentences))
+        return self.run_chunks(sentences, self.start(len(sentences)))[0]
+
+    def start(self, rows):
+        """The states that sentences start from."""
+        first = {s["name"]: np.array(s["initial"] or [0] * s["size"], np.float32) for s in self.states}
+        return {name: np.tile(values, (rows, 1)) for name, values in first.items()}
+
+    def run_chunks(self, chunks, states):
+        """The same for the next tokens of each sentence, and the states after them."""
+        names = ["tag_ids", self.scores, *(s["next"] for s in self.states)]
+        tag_ids, scores, *after = self.session.run(names, self.arrays(chunks) | states)
+        return self._rows(chunks, tag_ids, scores), {s["name"]: a for s, a in zip(self.states, after, strict=True)}
+
+    def _rows(self, sentences, tag_ids, scores):
         return [(tag_ids[i, : len(s)].tolist(), scores[i, : len(s)].astype(float)) for i, s in enumerate(sentences)]
 
     def check(self, case, tag_ids, scores):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_deploy import Predictor
+from lstm_deploy import Predictor, StreamingPredictor
 from lstm_deploy.errors import UnknownCharacterError
 from lstm_deploy.formats import read_gold
 from lstm_deploy.tokenizer import Tokenizer
@@ -23,7 +23,10 @@ ROOT = Path(__file__).parents[2]
 DATA_MODELS = ROOT / "tests" / "runtime" / "data"
 MODELS = [
     ROOT / "exported" / "tutorial.onnx",
-    *(DATA_MODELS / f"{name}.onnx" for name in ("subword", "subword-int8", "characters-crf", "characters")),
+    *(
+        DATA_MODELS / f"{name}.onnx"
+        for name in ("subword", "subword-int8", "characters-crf", "characters", "streaming")
+    ),
 ]
 DATA = ROOT.parent / "shared" / "data"
 ODD = st.text(
@@ -57,6 +60,23 @@ def test_golden_cases_hold_for_the_client(path):
     many = cases * 8
     for case, answer in zip(many, client.run([case["tokens"] for case in many]), strict=True):
         client.check(case, *answer)
+
+
+def test_a_streaming_file_in_chunks():
+    path = DATA_MODELS / "streaming.onnx"
+    client, predictor = Client(path), StreamingPredictor.load(path)
+    for case in client.meta["golden"]:
+        states, at, size, found = client.start(1), 0, 1, []
+        while at < len(case["tokens"]):
+            answers, states = client.run_chunks([case["tokens"][at : at + size]], states)
+            found += answers
+            at, size = at + size, size + 1
+        client.check(case, [i for ids, _ in found for i in ids], np.concatenate([scores for _, scores in found]))
+    stream = predictor.stream()
+    stream.push(["Ann", "went"])
+    _, states = client.run_chunks([["the"], ["Ann", "went"]], client.start(2))
+    for name, values in stream.state.items():
+        np.testing.assert_array_equal(states[name][1], values)
 
 
 @settings(max_examples=100, deadline=None)

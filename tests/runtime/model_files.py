@@ -15,6 +15,8 @@ CHARACTERS = SUBWORD.with_name("characters.onnx")
 """Characters alone, all of them known, lower case."""
 CHARACTERS_CRF = SUBWORD.with_name("characters-crf.onnx")
 """Words, all of them known, and characters; ends in a CRF."""
+STREAMING = SUBWORD.with_name("streaming.onnx")
+"""Words and hashed features, two forward layers, states in and out."""
 PREFIX = "lstm_deploy."
 
 

@@ -5,6 +5,7 @@
 ``subword.onnx`` and ``subword-int8.onnx``: two bidirectional layers, words and hashed features.
 ``characters-crf.onnx``: words, none of them unknown, and characters through an LSTM; ends in a CRF.
 ``characters.onnx``: characters alone, all of them known, an Elman RNN over the tokens.
+``streaming.onnx``: two forward layers, words and hashed features, states in and out.
 
 Needs torch and onnx; what it makes is committed, so that the runtime tests need neither.
 """
@@ -27,6 +28,7 @@ from lstm_deploy.metadata import ModelMetadata
 from lstm_deploy.tokenizer import Tokenizer
 from lstm_deploy.training.checkpoint import Checkpoint
 from lstm_deploy.training.config import ModelConfig, Recipe
+from lstm_deploy.training.model import LSTMTagger
 from lstm_deploy.vocabulary import CharacterVocabulary, Vocabulary
 
 TEXT = "the cat ate fish Ann Lee went to Oslo in May . , ! n't do 's Mr. 3 straße Ελλάδα naïve 東京"
@@ -37,9 +39,25 @@ FOLDER = Path(__file__).parent
 
 def main() -> None:
     """Writes the files beside this script."""
+    checkpoint, model = _tagger(bidirectional=True)
+    export_model(checkpoint, model, FOLDER / "subword.onnx")
+    with TemporaryDirectory() as scratch:
+        dev = Path(scratch) / "dev.conll"
+        dev.write_text("Ann\tB-PER\nwent\tO\n\n", encoding="utf-8")
+        export_model(checkpoint, model, FOLDER / "subword-int8.onnx", Rounding("int8", dev, max_drop=100))
+    _make_streaming()
+    _make_characters_crf()
+    _make_characters()
+
+
+def _make_streaming() -> None:
+    export_model(*_tagger(bidirectional=False), FOLDER / "streaming.onnx", streaming=True)
+
+
+def _tagger(*, bidirectional: bool) -> tuple[Checkpoint, LSTMTagger]:
     torch.manual_seed(7)
     checkpoint = Checkpoint(
-        Recipe(ModelConfig(embedding=6, hidden=4, layers=2, buckets=64)),
+        Recipe(ModelConfig(embedding=6, hidden=4, layers=2, buckets=64, bidirectional=bidirectional)),
         Vocabulary.from_words(TEXT.split()),
         TAGS,
         TOKENIZER,
@@ -50,13 +68,7 @@ def main() -> None:
     with torch.no_grad():  # far from uniform, so that tags vary
         for parameter in (*model.lstm.parameters(), *model.head.parameters()):
             parameter.mul_(3)
-    export_model(checkpoint, model, FOLDER / "subword.onnx")
-    with TemporaryDirectory() as scratch:
-        dev = Path(scratch) / "dev.conll"
-        dev.write_text("Ann\tB-PER\nwent\tO\n\n", encoding="utf-8")
-        export_model(checkpoint, model, FOLDER / "subword-int8.onnx", Rounding("int8", dev, max_drop=100))
-    _make_characters_crf()
-    _make_characters()
+    return checkpoint, model
 
 
 class SpeltTagger(nn.Module):

@@ -1,0 +1,32 @@
+"""Threads that share work out, made when first used and made anew in a forked child."""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+_A = TypeVar("_A")
+_B = TypeVar("_B")
+
+
+class Workers:
+    """A thread pool that survives a fork, which its threads do not. Thread-safe.
+
+    Args:
+        threads: how many.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._owner = 0
+        self._executor: ThreadPoolExecutor | None = None
+
+    def map(self, run: Callable[[_A], _B], groups: Iterable[_A]) -> Iterator[_B]:
+        """``run`` of each group, in order; all are handed over at once."""
+        with self._lock:
+            if self._executor is None or self._owner != os.getpid():
+                self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="lstm-deploy")
+                self._owner = os.getpid()
+            return self._executor.map(run, groups)
