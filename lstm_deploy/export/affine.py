@@ -15,9 +15,18 @@ from torch import Tensor
 from .capture import Value
 
 _SAME_SHAPE = {
-    "view", "reshape", "unsqueeze", "squeeze", "contiguous", "clone", "to", "float", "flatten", "data", "detach", "dropout",
+    "view", "reshape", "unsqueeze", "squeeze", "contiguous", "clone", "to", "float", "flatten", "data", "detach",
+    "dropout",
     "view_as", "double", "type_as",
 }  # fmt: skip
+
+
+AFFINE = _SAME_SHAPE | {
+    "linear", "matmul", "mm", "__matmul__", "addmm", "cat", "concat", "add", "sub", "__add__", "__radd__", "__sub__",
+    "add_", "__iadd__",
+    "chunk", "split", "__getitem__", "narrow", "select", "unbind", "stack",
+}  # fmt: skip
+"""What keeps something affine in the state affine."""
 
 
 @dataclass(eq=False)
@@ -93,7 +102,7 @@ def _assemble(
     h = [v for key, v in sources.items() if key in outputs]
     if not h:  # the first step: its state is no result of anything recorded from the input
         h = [v for v in sources.values() if _is_start(v) and v.tensor.numel() == size]
-    if len(h) != 1 or (c is not None and id(c) in sources) or h[0].tensor.numel() != size:
+    if len(h) != 1 or (c is not None and c is not h[0] and id(c) in sources) or h[0].tensor.numel() != size:
         return None
     x = [v for v in sources.values() if v is not h[0]]
     if not x:
@@ -143,6 +152,9 @@ def _take_apart(name: str, args: tuple[object, ...], value: Value) -> _Affine | 
         return _side_by_side([affine(v) for v in a])
     if name in ("add", "sub", "__add__", "__radd__", "__sub__", "add_", "__iadd__"):
         sign = -1.0 if "sub" in name else 1.0
+        if isinstance(a, Value) and isinstance(b, (int, float)) and len(args) == 2:
+            form = affine(a)
+            return _Affine(form.parts, form.bias + sign * b)
         if isinstance(a, Value) and isinstance(b, Value) and a.tensor.numel() == b.tensor.numel():
             return _plus(affine(a), affine(b), sign)
         return None

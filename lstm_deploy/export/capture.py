@@ -25,14 +25,17 @@ _HERE = str(Path(__file__).parent)
 _RANDOM_NEW = {"rand", "randn", "rand_like", "randn_like", "randint", "randint_like", "normal", "bernoulli"}
 _RANDOM_FILL = {"normal_", "uniform_", "random_", "bernoulli_", "exponential_"}
 _FACTORIES = {
-    "zeros", "ones", "full", "empty", "arange", "eye", "tensor", "as_tensor", "zeros_like", "ones_like", "full_like", "empty_like",
+    "zeros", "ones", "full", "empty", "arange", "eye", "tensor", "as_tensor", "zeros_like", "ones_like", "full_like",
+    "empty_like",
     "new_zeros", "new_ones", "new_full", "new_empty", "new_tensor", "new", "linspace", "from_numpy", "scalar_tensor",
 }  # fmt: skip
 """Make tensors from sizes and Python numbers: leaves."""
 _ESCAPES = {"item", "__bool__", "__int__", "__float__", "__index__", "tolist", "numpy", "__array__", "__contains__"}
 _SILENT = {
-    "dim", "size", "numel", "nelement", "data_ptr", "stride", "is_contiguous", "__len__", "ndimension", "requires_grad_",
-    "element_size", "storage_offset", "get_device", "is_floating_point", "__repr__", "__format__", "__hash__", "backward",
+    "dim", "size", "numel", "nelement", "data_ptr", "stride", "is_contiguous", "__len__", "ndimension",
+    "requires_grad_",
+    "element_size", "storage_offset", "get_device", "is_floating_point", "__repr__", "__format__", "__hash__",
+    "backward",
     "is_complex", "is_nonzero", "retain_grad", "untyped_storage", "is_same_size", "type",
 }  # fmt: skip
 _ALIASES = {"data", "detach", "contiguous", "cpu", "requires_grad_", "__deepcopy__", "flatten_parameters"}
@@ -168,11 +171,32 @@ def replaced(tree: Any, change: Callable[[Any], Any]) -> Any:
     return change(tree)
 
 
+@dataclass(frozen=True, eq=False)
+class Instead:
+    """Numbers to go on with in place of one result of a call.
+
+    Attributes:
+        call: which call of the run, from 0.
+        output: which tensor of its result.
+    """
+
+    call: int
+    output: int
+    numbers: Tensor
+
+    def put(self, result: Any) -> None:
+        """Writes the numbers over the result."""
+        tensors: list[Tensor] = []
+        replaced(result, lambda x: tensors.append(x) if isinstance(x, Tensor) else None)
+        tensors[self.output].copy_(self.numbers)
+
+
 class _Recorder(TorchFunctionMode):
     """Sees every call of a torch function while it is the mode."""
 
-    def __init__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+    def __init__(self, module: nn.Module, args: tuple[Any, ...], instead: "Instead | None" = None) -> None:
         super().__init__()
+        self._instead = instead
         self.ops: list[Op] = []
         self.escapes: list[Escape] = []
         self.notes: set[str] = set()
@@ -213,6 +237,8 @@ class _Recorder(TorchFunctionMode):
         given = replaced((tuple(args), dict(kwargs)), lambda x: self.value(x, line) if isinstance(x, Tensor) else x)
         result = func(*args, **kwargs)
         op = Op(name, *given, line)
+        if self._instead is not None and self._instead.call == len(self.ops):
+            self._instead.put(result)
         self.ops.append(op)
         self._results(op, result, changed=_changed_in_place(name, args, kwargs))
         return result
@@ -228,7 +254,10 @@ class _Recorder(TorchFunctionMode):
             found = Value(tensor.detach().clone(), line=line or _line())
             self._know(tensor, found)
         if id(found) in self._stale and not _reads_arguments(found):
-            found = Value(tensor.detach().clone(), line=line or _line())  # what Python made is what it is now
+            # Made from parameters and Python's numbers alone: it is what it is now.
+            op = Op("refreshed", (found,), {}, line or _line())
+            found = Value(tensor.detach().clone(), op, line=op.line)
+            op.outputs.append(found)
             self._know(tensor, found)
         if id(found) in self._stale:
             raise LiftError(
@@ -239,7 +268,9 @@ class _Recorder(TorchFunctionMode):
 
     def _random(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         if name == "dropout":
-            raise LiftError(f"{_line()}: dropout is active at inference, so that no two answers agree; pass training=False")
+            raise LiftError(
+                f"{_line()}: dropout is active at inference, so that no two answers agree; pass training=False"
+            )
         result = func(*args, **kwargs)
         with torch.no_grad():
             result.zero_()
@@ -257,9 +288,19 @@ class _Recorder(TorchFunctionMode):
             tensors.append(changed)
         random = any(v.random for v in op.inputs()) and op.name not in ("lstm", "gru", "rnn_tanh", "rnn_relu")
         for i, tensor in enumerate(tensors):
+            if tensor.dtype in (torch.float16, torch.bfloat16):
+                raise LiftError(
+                    f"{op.line}: computes in {str(tensor.dtype).removeprefix('torch.')}, whose rounding other "
+                    "machines do "
+                    "not repeat; call the module in float32 (model.float())"
+                )
             value = Value(tensor.detach().clone(), op, i, line=op.line, random=random)
             op.outputs.append(value)
             self._know(tensor, value)
+            if tensor is changed:  # whoever else holds this very memory sees the change
+                for other in self._alive:
+                    if other is not tensor and _memory(other) == _memory(tensor):
+                        self._by_id[id(other)] = value
 
     def _know(self, tensor: Tensor, value: Value) -> None:
         self._alive.append(tensor)
@@ -299,12 +340,17 @@ def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr() or id(tensor)
 
 
+def is_authors(file: str) -> bool:
+    """Neither torch's nor ours."""
+    return not file.startswith((_TORCH, _HERE, "<"))
+
+
 def _line() -> Line | None:
     """The innermost line that is neither torch's nor ours."""
     frame: Any = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if not file.startswith((_TORCH, _HERE, "<")):
+        if is_authors(file):
             return Line(file, frame.f_lineno)
         frame = frame.f_back
     return None
@@ -336,10 +382,18 @@ class Subject:
                 (m, name)
                 for m, attributes in before
                 for name, value in attributes.items()
-                if _holds_floats(value) and vars(m).get(name) is not value
+                if not type(m).__module__.startswith("torch.nn")
+                and _holds_floats(value)
+                and vars(m).get(name) is not value
             ]
         for _, name in self._state:
             self.notes.add(f"tensors kept in self.{name} from call to call start at zero")
+
+    @property
+    def source(self) -> Line | str:
+        """The first line of the entry."""
+        code = getattr(getattr(self.module, self.entry), "__code__", None)
+        return Line(code.co_filename, code.co_firstlineno) if code else f"{type(self.module).__name__}.{self.entry}"
 
     def changes(self, tokens: list[str]) -> Line | str | None:
         """Where a second call in a row would be answered otherwise, beside tensors that start at zero each time."""
@@ -356,22 +410,25 @@ class Subject:
                 for name, value in vars(m).items():
                     if attributes.get(name) is not value:
                         return _mention(type(m), f"self.{name}") or f"self.{name}"
-        return f"{type(self.module).__name__}.{self.entry}"
+        return self.source
 
     def arguments(self, tokens: list[str]) -> tuple[Any, ...]:
         """What the entry is called with for one sentence."""
         args = self._encode([tokens])
         return tuple(args) if isinstance(args, (tuple, list)) and not isinstance(args, Tensor) else (args,)
 
-    def record(self, tokens: list[str]) -> Recording:
+    def record(self, tokens: list[str], instead: "Instead | None" = None) -> Recording:
         """One recorded run.
+
+        Args:
+            instead: numbers to go on with in place of what one call gives.
 
         Raises:
             LiftError: what makes a recording impossible.
         """
         args = self.arguments(tokens)
         with self._fresh() as module, _settings(), torch.no_grad():
-            recorder = _Recorder(module, args)
+            recorder = _Recorder(module, args, instead)
             with recorder:
                 result = getattr(module, self.entry)(*args)
             result = replaced(_plain(result), lambda x: recorder.value(x) if isinstance(x, Tensor) else x)
@@ -470,7 +527,7 @@ class _Zeros(TorchFunctionMode):
         return result
 
 
-class _settings:  # noqa: N801 - reads as a statement
+class _settings:
     """Fused fast paths off: they hide what is computed, and some drop masks."""
 
     def __enter__(self) -> None:

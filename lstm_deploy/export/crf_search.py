@@ -10,7 +10,6 @@ path on every sentence is taken.
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,16 +18,32 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..crf import Crf
-from .capture import LiftError, Recording, Subject, Value, replaced
+from .capture import Instead, LiftError, Op, Recording, Subject, Value, replaced
 
 _SELECTIONS = {
-    "__getitem__", "select", "view", "reshape", "squeeze", "unsqueeze", "unbind", "transpose", "permute", "t", "T", "expand",
-    "expand_as", "contiguous", "flatten", "narrow", "split", "chunk", "clone", "to", "index_select", "detach", "data", "float",
+    "__getitem__", "select", "view", "reshape", "squeeze", "unsqueeze", "unbind", "transpose", "permute", "t", "T",
+    "expand",
+    "expand_as", "contiguous", "flatten", "narrow", "split", "chunk", "clone", "to", "index_select", "detach",
+    "data", "float",
     "repeat", "__iter__", "view_as", "reshape_as", "swapaxes",
 }  # fmt: skip
 _MASKINGS = {"mul", "__mul__", "masked_fill", "where", "__setitem__"}
+_SCALINGS = {"mul", "__mul__", "__rmul__", "mul_", "div", "true_divide", "div_", "__truediv__", "__imul__"}
+_ALIEN = {
+    "clamp", "clamp_", "clip", "round", "round_", "floor", "ceil", "trunc", "pow", "fmod", "remainder", "tanh",
+    "sigmoid", "relu",
+}  # fmt: skip
 _FORBIDDEN = -1000.0
-_TRIALS = 24
+_MOST = 16
+"""Constants of a shape that are tried."""
+_TIE = 1e-6
+_FINDING = tuple((n, (0.3, 1.0, 1.0, 3.0)) for n in (2, 3, 4, 1, 2, 3, 5, 6, 4, 2, 3, 8))
+"""Tokens, and sizes of the scores that are put in, beside the module's own."""
+_CHECKING = (
+    *((n, (0.05, 0.2, 0.5, 1.0, 2.0, 8.0)) for n in (1, 2, 3, 5, 8, 13)),
+    (24, (0.2, 1.0, 5.0, 40.0)),
+    (40, (1.0, 40.0)),
+)
 _SEED = 7
 Floats = NDArray[Any]
 
@@ -38,12 +53,13 @@ class Reading:
     """How the scores of a `Crf` stand in the decoder's parameters.
 
     Attributes:
-        square: which constant of the decoder, by order of use, holds the transitions.
+        square: which constant of the decoder holds the transitions.
         turned: it is (to, from).
-        start, end: ``("zero",)``, ``("vector", i)`` (a constant), ``("row", i)`` or ``("column", i)`` of the transitions.
+        start, end: ``("zero",)``, ``("vector", i)`` (a constant), or ``("row", i)`` or ``("column", i)`` of the
+            transitions.
     """
 
-    square: int
+    square: Any
     turned: bool
     start: tuple[Any, ...]
     end: tuple[Any, ...]
@@ -63,8 +79,9 @@ class Decoder:
         self._parameters = parameters
         self._memo: dict[int, tuple[bool, bool]] = {}
         self._recording = recording
-        self.squares: list[Floats] = []
-        self.vectors: list[Floats] = []
+        self.squares: dict[Any, Floats] = {}
+        self.vectors: dict[Any, Floats] = {}
+        self._keys: dict[int, Any] = {}
         self.ops: set[int] = set()
         self.emissions = self._find()
 
@@ -82,6 +99,7 @@ class Decoder:
 
     def _find(self) -> Value | None:
         boundary: list[Value] = []
+        made: list[Value] = []
         for op in self._recording.ops:
             inputs = op.inputs()
             kinds = [self._kind(v) for v in inputs]
@@ -94,8 +112,9 @@ class Decoder:
                 elif sentence and not crf and value.tensor.is_floating_point() and self._from_words(value):
                     boundary.append(value)
             if all(not k[1] for k in kinds):
-                for value in op.outputs:
-                    self._remember(value)
+                made[:0] = op.outputs
+        for value in made:  # beside what meets the sentence itself: the most finished first
+            self._remember(value)
         if not boundary:
             return self._in_numpy() or self._as_elsewhere()
         return _common_source(boundary, self._n * self._tags, self._selected_from)
@@ -114,7 +133,7 @@ class Decoder:
             return None
         same = [op for op in self._recording.ops if (op.name, op.line) == (self._like.op.name, self._like.op.line)]
         values = [op.outputs[self._like.output] for op in same if len(op.outputs) > self._like.output]
-        return next((v for v in reversed(values) if v.tensor.numel() == self._n * self._tags), None)
+        return next((v for v in values if v.tensor.numel() == self._n * self._tags), None)
 
     def _in_numpy(self) -> Value | None:
         """Scores and parameters that were taken out of torch, to be decoded in numpy or Python."""
@@ -124,7 +143,11 @@ class Decoder:
             if crf and not sentence:
                 self._remember(escape.value)
                 self.ops.add(id(escape))
-            elif sentence and escape.value.tensor.numel() == self._n * self._tags and escape.how in ("numpy", "tolist", "__array__"):
+            elif (
+                sentence
+                and escape.value.tensor.numel() == self._n * self._tags
+                and escape.how in ("numpy", "tolist", "__array__")
+            ):
                 found = escape.value
                 self.ops.add(id(escape))
         return found if self.squares else None
@@ -135,16 +158,74 @@ class Decoder:
 
     def _remember(self, value: Value) -> None:
         tensor = value.tensor.detach().squeeze()
-        for shape, kept in (((self._tags, self._tags), self.squares), ((self._tags,), self.vectors)):
-            if tuple(tensor.shape) == shape and tensor.is_floating_point():
-                numbers = tensor.numpy().astype(np.float32)
-                if len(kept) < 12 and not any(np.array_equal(numbers, k) for k in kept):
-                    kept.append(numbers)
+        if not tensor.is_floating_point():
+            return
+        numbers = tensor.numpy().astype(np.float32)
+        size, shape, key = self._tags, numbers.shape, self._key(value)
+        if shape == (size, size):
+            self.squares.setdefault(key, numbers)
+        elif shape == (size,) and not self._is_row(value):
+            self.vectors.setdefault(key, numbers)
+        elif len(shape) == 2 and shape[0] == shape[1] and size < shape[0] <= size + 2:
+            # Begin and end have rows and columns of their own, behind those of the tags or before them.
+            more = shape[0] - size
+            for start, others in ((0, range(size, shape[0])), (more, range(more))):
+                tags = slice(start, start + size)
+                self.squares.setdefault((key, start), numbers[tags, tags])
+                for i in others:
+                    self.vectors.setdefault((key, start, "row", i), numbers[i, tags])
+                    self.vectors.setdefault((key, start, "column", i), numbers[tags, i])
+
+    def _is_row(self, value: Value) -> bool:
+        """One row or column of the transitions, picked by its number: readings have those anyway."""
+        while value.op is not None and value.op.name in ("view", "reshape", "unsqueeze", "squeeze", "expand"):
+            value = value.op.args[0]
+        op = value.op
+        picked = op is not None and op.name in ("__getitem__", "select", "unbind") and isinstance(op.args[0], Value)
+        return picked and list(op.args[0].tensor.shape) == [self._tags, self._tags]  # type: ignore[union-attr]
+
+    def _key(self, value: Value) -> Any:
+        """How a constant was worked out from parameters: the same in every recording."""
+        if id(value) not in self._keys:
+            if value.op is None:
+                found: Any = value.parameter or ("number", value.tensor.shape)
+            else:
+                about = replaced(
+                    (value.op.args, value.op.kwargs), lambda x: self._key(x) if isinstance(x, Value) else repr(x)
+                )
+                found = (value.op.name, value.output, repr(about))
+            self._keys[id(value)] = found
+        return self._keys[id(value)]
 
     def scores(self) -> Floats:
         """(tokens, tags) of the emissions."""
         assert self.emissions is not None
-        tensor = self.emissions.tensor.detach()
+        return self.laid_out(self.emissions.tensor.detach())
+
+    def unexplained(self) -> Op | None:
+        """What no Viterbi search does to scores before it takes the best of them."""
+        seen: set[int] = set()
+        stack = [
+            op for op in self._recording.ops if id(op) in self.ops and op.name in ("max", "argmax", "topk", "sort")
+        ]
+        while stack:
+            op = stack.pop()
+            if id(op) in seen:
+                continue
+            seen.add(id(op))
+            if op.name in _ALIEN or (op.name in _SCALINGS and not _by_mask(op)):
+                return op
+            stack += [v.op for v in op.inputs() if v.op is not None and id(v.op) in self.ops and self._kind(v)[1]]
+        return None
+
+    def where(self) -> Any:
+        """The line that chooses the last tag, or the last of the decoder."""
+        ops = [op for op in self._recording.ops if id(op) in self.ops and op.line]
+        chosen = [op for op in ops if op.name in ("argmax", "max")]
+        return (chosen or ops or self._recording.ops)[-1].line
+
+    def laid_out(self, tensor: torch.Tensor) -> Floats:
+        """Numbers of the shape of the emissions as (tokens, tags)."""
         numbers = tensor.numpy().astype(np.float32)
         squeezed = numbers.reshape([s for s in numbers.shape if s != 1] or [1])
         if self._n > 1 and self._tags > 1 and squeezed.shape == (self._tags, self._n) and self._n != self._tags:
@@ -163,6 +244,15 @@ class Decoder:
         if which[0] == "vector":
             return self.vectors[which[1]]
         return transitions[which[1]] if which[0] == "row" else transitions[:, which[1]]
+
+
+def _by_mask(op: Op) -> bool:
+    """Multiplied by zeros and ones."""
+    for arg in op.args[:2]:
+        numbers = arg.tensor.double() if isinstance(arg, Value) else torch.tensor(float(arg))
+        if bool(((numbers == 0) | (numbers == 1)).all()):
+            return True
+    return False
 
 
 def _is_ids(tensor: torch.Tensor) -> bool:
@@ -193,62 +283,130 @@ def _common_source(boundary: Sequence[Value], size: int, follow: Callable[[Value
         chain = [value]
         while (source := follow(chain[-1])) is not None:
             chain.append(source)
-        kept = {id(v) for v in chain}
-        common = chain if common is None else [v for v in common if id(v) in kept]
+        common = chain if common is None else [v for v in common if _among(v, chain, size)]
     return next((v for v in common or [] if v.tensor.numel() == size), None)
+
+
+def _among(value: Value, chain: list[Value], size: int) -> bool:
+    """Itself, or scores worked out once more: a decoder and a loss may each call the layers below."""
+    if any(value is other for other in chain):
+        return True
+    return value.tensor.numel() == size and any(
+        other.tensor.shape == value.tensor.shape and torch.equal(other.tensor, value.tensor) for other in chain
+    )
 
 
 def transition_parameters(module: nn.Module, tags: int) -> set[str]:
     """Names of square parameters over tags that belong to no layer of torch's, and of vectors beside them."""
     found: set[str] = set()
     for owner_name, owner in module.named_modules():
-        if type(owner).__module__.startswith("torch.nn"):
+        if type(owner).__module__.startswith("torch.nn") and not isinstance(owner, nn.Embedding):
             continue
         own = [*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False)]
         shapes = {f"{owner_name}.{name}".strip("."): [s for s in p.shape if s != 1] for name, p in own}
         sizes = (tags, tags + 1, tags + 2)  # begin and end may have rows of their own
-        squares = {name for name, shape in shapes.items() if len(shape) == 2 and shape[0] == shape[1] and shape[0] in sizes}
+        squares = {
+            name for name, shape in shapes.items() if len(shape) == 2 and shape[0] == shape[1] and shape[0] in sizes
+        }
         if squares:
             found |= squares | {name for name, shape in shapes.items() if len(shape) == 1 and shape[0] in sizes}
     return found
 
 
 def find_reading(
-    subject: Subject, parameters: set[str], tags: int, sentences: Sequence[list[str]], path_of: Callable[[Recording], list[int]],
+    subject: Subject,
+    parameters: set[str],
+    tags: int,
+    sentence: Callable[[int], list[str]],
+    path_of: Callable[[Recording], list[int]],
     like: Value,
 ) -> Reading:
-    """The reading that gives the decoder's own path on every sentence.
+    """The reading that gives the decoder's own path on every sentence, whatever the scores of its tokens are.
+
+    The scores are put into the run by hand, so that they are as small, as large and as close as they can be.
 
     Raises:
-        LiftError: there is none.
+        LiftError: there is none, or the decoder is no Viterbi search after all.
     """
     stirred = _stirred(subject, parameters)
-    trials = []
-    for tokens in islice(sentences, _TRIALS):
-        recording = stirred.record(tokens)
-        decoder = Decoder(recording, parameters, tags, like)
-        if decoder.emissions is None:
-            raise LiftError(
-                f"{_where(recording)}: the transitions ({', '.join(sorted(parameters))}) meet no scores of {tags} tags for each "
-                "token; give the decoder one score per token and tag"
-            )
-        trials.append((decoder, path_of(recording)))
-    lengths = np.array([len(path) for _, path in trials])
-    emissions = np.zeros((len(trials), lengths.max(), tags), np.float32)
-    paths = np.full(emissions.shape[:2], -1, np.int32)
-    for i, (decoder, path) in enumerate(trials):
-        emissions[i, : len(path)] = decoder.scores()
-        paths[i, : len(path)] = path
-    first = trials[0][0]
+    trials = _trials(stirred, parameters, tags, sentence, path_of, like, _FINDING)
+    first = trials[0].decoder
+    few = sorted(trials, key=lambda t: len(t.path))[:12]
     for reading in _readings(first, tags):
-        if np.array_equal(first.crf(reading).viterbi(emissions[:4], lengths[:4]), paths[:4]) and np.array_equal(
-            first.crf(reading).viterbi(emissions, lengths), paths
-        ):
-            return reading
-    raise LiftError(
-        f"{_where(trials and stirred.record(list(sentences[0])))}: the decoder is no Viterbi search over "
-        f"{', '.join(sorted(parameters))} that is known (transitions from-to or to-from, start and end scores as vectors, or rows or "
-        "columns of the transitions); export the method that gives the scores (entry=...) and decode outside"
+        crf = first.crf(reading)
+        if all(t.agrees(crf) for t in few) and all(t.agrees(crf) for t in trials):
+            break
+    else:
+        raise _no_viterbi(first, parameters)
+    if (alien := first.unexplained()) is not None:
+        raise LiftError(
+            f"{alien.line}: `{alien.name}` changes the scores of paths, which no Viterbi search does; decode by sums "
+            "and "
+            "maxima alone, or export the method that gives the scores (entry=...)"
+        )
+    checked = _trials(subject, parameters, tags, sentence, path_of, like, _CHECKING)
+    longest = max(checked, key=lambda t: len(t.path)).decoder  # a sentence of one word meets no transition
+    for trial in checked:
+        if not trial.agrees(longest.crf(reading)):
+            raise _no_viterbi(trial.decoder, parameters)
+    return reading
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """One sentence decoded: its scores, and the decoder's path."""
+
+    decoder: Decoder
+    emissions: Floats
+    path: list[int]
+
+    def agrees(self, crf: Crf) -> bool:
+        """The path is a best one."""
+        best = crf.viterbi(self.emissions[None], np.array([len(self.path)]))[0]
+        if best.tolist() == self.path:
+            return True
+        ahead = crf.path_score(self.emissions, best) - crf.path_score(self.emissions, np.array(self.path, np.int32))
+        return ahead <= crf.path_tolerance(self.emissions, best, _TIE)
+
+
+def _trials(
+    subject: Subject,
+    parameters: set[str],
+    tags: int,
+    sentence: Callable[[int], list[str]],
+    path_of: Callable[[Recording], list[int]],
+    like: Value,
+    plan: Sequence[tuple[int, tuple[float, ...]]],
+) -> list[_Trial]:
+    random = torch.Generator().manual_seed(_SEED)
+    found = []
+    for n, scales in plan:
+        tokens = sentence(n)
+        recording = subject.record(tokens)
+        decoder = Decoder(recording, parameters, tags, like)
+        value = decoder.emissions
+        if value is None:
+            raise LiftError(
+                f"{_where(recording)}: the transitions ({', '.join(sorted(parameters))}) meet no scores of {tags} tags "
+                "for each token; give the decoder one score per token and tag"
+            )
+        found.append(_Trial(decoder, decoder.scores(), path_of(recording)))
+        if value.op is None or value.op not in recording.ops:
+            continue
+        call = recording.ops.index(value.op)
+        for scale in scales:
+            numbers = torch.randn(value.tensor.shape, generator=random).to(value.tensor.dtype) * scale
+            decoded = subject.record(tokens, Instead(call, value.output, numbers))
+            found.append(_Trial(decoder, decoder.laid_out(numbers), path_of(decoded)))
+    return found
+
+
+def _no_viterbi(decoder: Decoder, parameters: set[str]) -> LiftError:
+    return LiftError(
+        f"{decoder.where()}: the decoder is no Viterbi search over {', '.join(sorted(parameters))} that is known "
+        "(transitions from-to or to-from, start and end scores as vectors, or rows or columns of the transitions); "
+        "export the "
+        "method that gives the scores (entry=...) and decode outside"
     )
 
 
@@ -261,8 +419,9 @@ def _where(recording: Any) -> str:
 
 def _readings(decoder: Decoder, tags: int) -> Iterator[Reading]:
     """All of them, the usual ones first."""
-    vectors = [("vector", i) for i in range(len(decoder.vectors))]
-    for square in range(len(decoder.squares)):
+    squares = _different(decoder.squares)
+    vectors = [("vector", key) for key in _different(decoder.vectors)]
+    for square in squares:
         for turned in (False, True):
             starts = [("zero",), *vectors, *(("row", i) for i in range(tags))]
             ends = [("zero",), *vectors, *(("column", i) for i in range(tags))]
@@ -271,11 +430,24 @@ def _readings(decoder: Decoder, tags: int) -> Iterator[Reading]:
                     yield Reading(square, turned, start, end)
 
 
+def _different(constants: dict[Any, Floats]) -> list[Any]:
+    """Keys of constants that differ from each other."""
+    kept: list[Any] = []
+    seen: list[Floats] = []
+    for key, numbers in constants.items():
+        if len(kept) < _MOST and not any(np.array_equal(numbers, other) for other in seen):
+            kept.append(key)
+            seen.append(numbers)
+    return kept
+
+
 def _stirred(subject: Subject, parameters: set[str]) -> Subject:
     """The subject with other numbers in the transitions, so that every way of reading them gives other paths."""
     results: list[torch.Tensor] = []  # of earlier calls, kept in attributes: no deep copy takes them as they are
     for part in subject.module.modules():
-        replaced(vars(part), lambda x: results.append(x) if isinstance(x, torch.Tensor) and x.grad_fn is not None else None)
+        replaced(
+            vars(part), lambda x: results.append(x) if isinstance(x, torch.Tensor) and x.grad_fn is not None else None
+        )
     module = copy.deepcopy(subject.module, {id(t): t.detach().clone() for t in results})
     random = torch.Generator().manual_seed(_SEED)
     with torch.no_grad():

@@ -3,9 +3,10 @@
 from typing import Any
 
 import numpy as np
+import torch
 
 from .lifting import TIME, Dims, Lifted, Lifter
-from .program import Call, Term, Varying
+from .program import Call, Term, Varying, choice_in
 
 
 def indexed(lifter: Lifter, call: Call, output: int) -> Lifted:
@@ -36,7 +37,9 @@ def _one(lifter: Lifter, x: Lifted, place: int, part: Any, call: Call) -> tuple[
         return x.name, None
     if dim == (TIME,):
         return _one_token(lifter, x, place, part, call), None
-    if len(dim) == 1 and not isinstance(dim[0], int) and part == -1:
+    if len(dim) == 1 and not isinstance(dim[0], int) and part in (0, -1):
+        if part == 0:
+            return lifter.node("Gather", [x.name, lifter.array(np.array(0, np.int64))], axis=x.axis(place)), None
         return _at(lifter, x, x.axis(place)), None
     if not isinstance(dim[0], int) or len(dim) > 1 or not isinstance(part, int):
         raise lifter.refusal(call, "takes one letter, or a part of merged axes", "take features of each token")
@@ -51,6 +54,8 @@ def _stretch(lifter: Lifter, x: Lifted, place: int, part: slice, call: Call) -> 
     if dim == (TIME,):
         if _is_all(lifter, part):
             return x.name, dim
+        if (part.start, part.stop) in ((None, 1), (0, 1), (-1, None)) and part.step in (None, 1):
+            return _one_token(lifter, x, place, -1 if part.start == -1 else 0, call), ()
         raise lifter.refusal(call, "takes some of the tokens away", "keep one position per token")
     if not isinstance(dim[0], int) or len(dim) > 1:
         raise lifter.refusal(call, "takes some of the letters away", "keep them all")
@@ -72,7 +77,9 @@ def _one_token(lifter: Lifter, x: Lifted, place: int, part: Any, call: Call) -> 
     if (values == 0).all():
         return lifter.node("Gather", [x.name, lifter.array(np.array(0, np.int64))], axis=0)
     if not (values % counts == counts - 1).all():
-        raise lifter.refusal(call, "takes one token by its position", "treat all tokens alike, or take the first or last")
+        raise lifter.refusal(
+            call, "takes one token by its position", "treat all tokens alike, or take the first or last"
+        )
     return _at(lifter, x, 0)
 
 
@@ -107,13 +114,18 @@ def _parts(call: Call, output: int, rank: int) -> list[Any]:
 def _axes_of(part: Any) -> int:
     if part is None or part is Ellipsis:
         return 0
-    if isinstance(part, Term) and part.tensors[0].dtype.is_floating_point is False and part.tensors[0].dtype.itemsize == 1:
+    if (
+        isinstance(part, Term)
+        and part.tensors[0].dtype.is_floating_point is False
+        and part.tensors[0].dtype.itemsize == 1
+    ):
         return part.tensors[0].dim()  # a mask stands for all of its axes
     return 1
 
 
 def _is_all(lifter: Lifter, part: slice) -> bool:
     """A stretch from the first token to the last."""
+
     def values(bound: Any) -> Any:
         return np.array(bound.values) if isinstance(bound, Varying) else bound
 
@@ -129,6 +141,8 @@ def _by_tensor(lifter: Lifter, x: Lifted, parts: list[Any], call: Call, output: 
     from .ordering import is_order
 
     terms = [(i, p) for i, p in enumerate(parts) if isinstance(p, Term)]
+    if (letters := _last_letters(lifter, x, terms)) is not None:
+        return lifter.regrouped(letters, lifter.dims(call.outputs[output]), call)
     if len(terms) != 1 or any(p != slice(None) for i, p in enumerate(parts) if i != terms[0][0]):
         raise lifter.refusal(call, "indexes with several tensors", "index one axis at a time")
     (at, index), dims = terms[0], lifter.dims(call.outputs[output])
@@ -138,7 +152,9 @@ def _by_tensor(lifter: Lifter, x: Lifted, parts: list[Any], call: Call, output: 
         return Lifted(x.name, dims, x.token)  # sorted for packing; put back later, which the proof sees
     if not index.is_static:
         raise lifter.refusal(
-            call, "picks tokens by what was computed from the words", "treat all tokens alike; sort outside of the module"
+            choice_in(index) or call,
+            "picks tokens by what was computed from the words",
+            "treat all tokens alike; sort outside of the module",
         )
     before: Dims = x.dims
     if index.tensors[0].dtype.itemsize == 1:
@@ -153,6 +169,30 @@ def _by_tensor(lifter: Lifter, x: Lifted, parts: list[Any], call: Call, output: 
             name = lifter.node("Squeeze", [name, lifter.ints(x.axis(at))])
         return Lifted(name, dims, x.token)
     raise lifter.refusal(call, "puts tokens into another order", "flip, or keep the order of the text")
+
+
+def _last_letters(lifter: Lifter, x: Lifted, terms: list[tuple[int, Term]]) -> Lifted | None:
+    """``states[range(words), lengths - 1]`` or a gather of it: each word's last letter."""
+    (at, index) = terms[-1]
+    if len(x.dims) <= at or len(x.dims[at]) != 1 or isinstance(x.dims[at][0], int) or x.dims[at] == (TIME,) or x.token:
+        return None
+    for tensor, words in zip(index.tensors, lifter.sizes.words, strict=True):
+        last = [len(word) - 1 for word in words]
+        numbers = tensor.reshape(len(words), -1) if tensor.numel() % len(words) == 0 else tensor.reshape(1, -1)
+        if numbers.shape[0] != len(words) or not (numbers == torch.tensor(last)[:, None]).all():
+            return None
+    if len(terms) == 2:
+        rows = terms[0][1]
+        if any(
+            t.reshape(-1).tolist() != list(range(len(w))) for t, w in zip(rows.tensors, lifter.sizes.words, strict=True)
+        ):
+            return None
+    axis = x.axis(at)
+    lifter.used.add("char_lengths")
+    ends = lifter._once("time_first_char_lengths", "Transpose", ["char_lengths"], perm=[1, 0])
+    chosen = lifter.node("Where", [lifter.at_end(x, axis, ends), x.name, lifter.scalar(0.0)])
+    name = lifter.node("ReduceSum", [chosen, lifter.ints(axis)], keepdims=0)
+    return Lifted(name, (*x.dims[:at], (), *x.dims[at + 1 :]), x.token)
 
 
 def before_order(x: Lifted, at: int) -> bool:

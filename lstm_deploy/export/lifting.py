@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .capture import LiftError, Line
 from .program import LETTERS, TOKENS, WIDTH, Atom, Call, Sizes, Term
+from .streaming import LiftedStreams
 from .writer import GraphWriter
 
 TIME: Atom = (TOKENS, 0)
@@ -102,6 +103,7 @@ class Lifter:
         self.recurrences: dict[int, Any] = {}
         self.used: set[str] = set()
         self.notes: set[str] = set()
+        self.streams: LiftedStreams | None = None
         self._done: dict[tuple[int, int], Lifted] = {}
         self._leaves: dict[int, Lifted] = {}
         self._named: set[str] = set()
@@ -127,6 +129,8 @@ class Lifter:
                 raise self.refusal(term.call, f"`{term.call.name}` has no rule", "write it with simpler operations")
             before, self._line = self._line, term.call.line
             self._done[key] = handler(self, term.call, term.output)
+            if self.streams is not None:
+                self.streams.check(self, term.call, term.output, self._done[key])
             self._line = before
         return self._done[key]
 
@@ -188,30 +192,82 @@ class Lifter:
         return Lifted(self.array(numbers.reshape(1, *[s for s in numbers.shape if s != 1])), dims)
 
     def _sized(self, term: Term, dims: Dims) -> Lifted:
-        """A value that follows the number of tokens: the same at each, or their positions."""
+        """A value that follows the number of tokens: it, the same at each token, their positions, or rows of a "
+        "table."""
         axes = [i for i, dim in enumerate(dims) if dim == (TIME,)]
         numbers = [_numbers(t) for t in term.tensors]
+        if not axes and not any(dims):
+            return self._token_count(term, dims, [float(n.ravel()[0]) for n in numbers])
         if len(axes) == 1 and all(d == (TIME,) or len(d) < 2 for d in dims):
             (axis,) = axes
-            if all((n == n.take([0], axis)).all() for n in numbers) and self._alike([n.take(0, axis) for n in numbers]):
-                row = numbers[0].take(0, axis)
-                flat = row.reshape(1, 1, *[s for s in row.shape if s != 1])
+            rows = [np.moveaxis(n, axis, 0) for n in numbers]
+            if all((r == r[:1]).all() for r in rows) and self._alike([r[0] for r in rows]):
+                flat = rows[0][0].reshape(1, 1, *[s for s in rows[0][0].shape if s != 1])
                 return Lifted(self.node("Expand", [self.array(flat), self.time_shape(flat.ndim)]), dims)
-            if all(n.size == n.shape[axis] and (n.ravel() == np.arange(n.size) + n.ravel()[0]).all() for n in numbers):
-                start = int(numbers[0].ravel()[0])
-                if all(int(n.ravel()[0]) == start for n in numbers):
-                    return Lifted(self._positions(start), dims)
+            if all(r.size == len(r) and (r.ravel() == np.arange(r.size) + r.ravel()[0]).all() for r in rows):
+                start = float(rows[0].ravel()[0])
+                if all(float(r.ravel()[0]) == start for r in rows):
+                    return Lifted(self._positions(start, floats=rows[0].dtype.kind == "f"), dims)
+            table = _table_of(term)
+            if table is not None and all(
+                np.array_equal(table[: len(r)].reshape(len(r), -1), r.reshape(len(r), -1)) for r in rows
+            ):
+                self.notes.add(f"{term.line}: a sentence has at most {len(table)} tokens")
+                found = self.node("Gather", [self.array(table.reshape(len(table), -1), "by_position"), self.steps()])
+                found = self.node("Unsqueeze", [found, self.ints(1)])
+                sizes = [dim[0] for i, dim in enumerate(dims) if dim and i != axis]
+                if len(sizes) != 1:
+                    found = self.node("Reshape", [found, self.ints(0, 0, *sizes)])
+                return Lifted(found, dims)
+        if len(axes) == 2 and all(d == (TIME,) or not d for d in dims) and (grid := self._grid(numbers)) is not None:
+            return Lifted(grid, dims)
         raise self.refusal(
-            term, "a value follows the number of tokens in a way that is neither the same for each nor its position",
+            term,
+            "a value follows the number of tokens in a way that is neither the same for each nor its position",
             "make it from the words",
-        )  # fmt: skip
+        )
+
+    def _grid(self, numbers: list[Any]) -> str | None:
+        """(1, sequence, sequence) of what is one number before, at and after each token; None where it is not."""
+        parts: list[Any] = []
+        for pick in (np.greater, np.equal, np.less):
+            found = set()
+            for n in numbers:
+                square = n.reshape(n.size and round(n.size**0.5), -1)
+                at = np.arange(len(square))
+                found |= set(square[pick(at[:, None], at[None])].tolist())
+            if len(found) != 1:
+                return None
+            parts.append(found.pop())
+        row, column = (self.node("Unsqueeze", [self.steps(), self.ints(axis)]) for axis in (1, 0))
+        is_mask = numbers[0].dtype == bool  # onnxruntime has no Where on masks
+        before, same, after = (self.array(np.array(p, np.int32 if is_mask else numbers[0].dtype)) for p in parts)
+        rest = self.node("Where", [self.node("Equal", [row, column]), same, after])
+        square = self.node("Where", [self.node("Greater", [row, column]), before, rest])
+        square = self.node("Cast", [square], to=TensorProto.BOOL) if is_mask else square
+        return self.node("Unsqueeze", [square, self.ints(0)])
+
+    def _token_count(self, term: Term, dims: Dims, values: list[float]) -> Lifted:
+        """A number worked out from the number of tokens, where it is that, plus or minus something."""
+        difference = {value - n for value, n in zip(values, self.sizes.tokens.tolist(), strict=True)}
+        if len(difference) != 1:
+            raise self.refusal(term, "a number follows the number of tokens other than by a difference", "use tensors")
+        count = self._once("token_count", "Cast", ["lengths"], to=TensorProto.FLOAT)
+        (more,) = difference
+        if more:
+            count = self.node("Add", [count, self.scalar(more)])
+        if not term.tensors[0].is_floating_point():
+            count = self.node("Cast", [count], to=TensorProto.INT32)
+        return Lifted(count, dims)
 
     def _alike(self, arrays: list[Any]) -> bool:
         return all(a.shape == arrays[0].shape and (a == arrays[0]).all() for a in arrays)
 
-    def _positions(self, start: int) -> str:
-        steps = self.node("Add", [self.steps(), self.graph.constant(f"from_{start}", np.array(start, np.int32))])
-        return self.node("Unsqueeze", [steps, self.ints(1)])
+    def _positions(self, start: float, *, floats: bool) -> str:
+        """(sequence, 1), from ``start``."""
+        steps = self.node("Add", [self.steps(), self.graph.constant(f"from_{int(start)}", np.array(start, np.int32))])
+        found = self.node("Unsqueeze", [steps, self.ints(1)])
+        return self.node("Cast", [found], to=TensorProto.FLOAT) if floats else found
 
     def time_shape(self, rank: int) -> str:
         """[sequence, batch, 1, ...] as a shape of that rank."""
@@ -227,15 +283,20 @@ class Lifter:
             self.used |= {"char_ids", "char_lengths"} if term.kind.startswith("char") else {term.kind}
             if width := self._fixed_width(term):
                 fixed = self.fixed_letters(width)
-                return Lifted(self._once(f"time_first_letters_{width}", "Transpose", [fixed], perm=[1, 0, 2]), self.dims(term))
+                return Lifted(
+                    self._once(f"time_first_letters_{width}", "Transpose", [fixed], perm=[1, 0, 2]), self.dims(term)
+                )
             perm = [1, 0, 2] if term.kind == "char_ids" else [1, 0]
-            return Lifted(self._once(f"time_first_{term.kind}", "Transpose", [term.kind], perm=perm), self.dims(term), term.token)
+            return Lifted(
+                self._once(f"time_first_{term.kind}", "Transpose", [term.kind], perm=perm), self.dims(term), term.token
+            )
         if term.kind in ("vectors", "per_word"):
             return self._looked_up(term)
         raise self.refusal(
-            term, f"reads something that is made from the words outside of torch ({tuple(term.tensors[0].shape)} numbers)",
+            term,
+            f"reads something that is made from the words outside of torch ({tuple(term.tensors[0].shape)} numbers)",
             "say in the spec how it is made (characters, vectors, case, unknown), or pass ids",
-        )  # fmt: skip
+        )
 
     def _looked_up(self, term: Term) -> Lifted:
         """What is a function of each word alone: a table over the vocabulary."""
@@ -348,6 +409,14 @@ class Lifter:
         at_axis = self._unsqueezed(self._positions_of(at), range(1, rank - axis))  # leading axes broadcast
         own = 2 if at[0] == LETTERS else 1  # axes of the limit: tokens and batch, or batch alone
         return self.node(op_type, [at_axis, self._unsqueezed(limit, range(own, rank - x.lead + own))])
+
+    def at_end(self, x: Lifted, axis: int, lengths: str) -> str:
+        """Bool, of the rank of ``x``: whether an axis of letters is at the last of (sequence, batch) lengths."""
+        atom = self._atom_of(x, axis)
+        assert not isinstance(atom, int)
+        rank = x.lead + len(x.others)
+        at_axis = self._unsqueezed(self._positions_of(atom), range(1, rank - axis))
+        return self.node("Equal", [at_axis, self._unsqueezed(self._minus_one(lengths), range(2, rank))])
 
     def _minus_one(self, name: str) -> str:
         return self.node("Sub", [name, self.graph.constant("int_one", np.array(1, np.int32))])
@@ -536,6 +605,23 @@ def _numbers(tensor: Tensor) -> Any:
     if numbers.dtype == np.int64:
         return numbers.astype(np.int32) if not numbers.size or np.abs(numbers).max() < 2**31 else numbers
     return numbers.astype(np.float32) if numbers.dtype.kind == "f" else numbers
+
+
+def _table_of(term: Term) -> Any:
+    """The fixed table, rows first, that a value by position is the beginning of; None where none is known."""
+    call = term.call
+    while call is not None and call.name not in ("embedding", "index_select") and len(call.inputs()) == 1:
+        source = call.inputs()[0]
+        if source.is_constant and call.name in ("__getitem__", "narrow"):
+            whole, part = _numbers(source.tensors[0]), [tuple(t.shape) for t in call.outputs[0].tensors]
+            whole = whole.reshape([s for s in whole.shape if s != 1])
+            rest = [s for s in part[0] if s != 1][1:]
+            return whole if list(whole.shape[1:]) == rest else None
+        call = source.call
+    if call is not None and call.name == "embedding":
+        weight = call.args[1] if len(call.args) > 1 else call.kwargs.get("weight")
+        return _numbers(weight.tensors[0]) if isinstance(weight, Term) and weight.is_constant else None
+    return None
 
 
 def _divides(a: Any, b: Any) -> bool:

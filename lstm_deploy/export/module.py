@@ -1,6 +1,7 @@
 """Somebody's tagger, unchanged -> one ONNX file, batched and proved against the module on single sentences."""
 
 import math
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,35 +17,61 @@ from torch import Tensor, nn
 from .. import __version__
 from ..batching import plan_batches
 from ..crf import Crf
-from ..encoding import Encoder, ragged_ids
-from ..errors import InputError, ParityError
+from ..encoding import Encoder, Inputs, ragged_ids
+from ..errors import InputError, MetadataError, ModelFileError, ParityError
 from ..golden import check_golden
 from ..metadata import GoldenCase, ModelMetadata
-from ..predictor import Predictor
 from ..providers import import_onnxruntime
 from ..session import TaggerSession
+from ..streaming import open_predictor
 from ..tokenizer import Tokenizer
 from ..vocabulary import CharacterVocabulary, Vocabulary
 from . import indexing, ordering, recurrent_rules, rules  # noqa: F401 - they register the rules
-from .capture import LiftError, Recording, Subject, Value, replaced
+from .capture import LiftError, Line, Recording, Subject, Value, is_authors, replaced
 from .crf_search import Decoder, Reading, find_reading, transition_parameters
 from .exporter import Exported, with_metadata, write
 from .graph import signature
 from .lifting import TIME, Lifted, Lifter
-from .parity import Proof, check
+from .parity import Proof, prove_chunks
 from .program import Aligner, Sizes, Term
 from .rolling import Roller
 from .spec import Names, Spec, names_by_id
+from .streaming import LiftedStreams, check_streams
+from .thresholds import check_slices, thresholds
 from .viterbi import best_tag_ids, crf_tag_ids
 
 _LENGTHS = (5, 7, 11, 5, 7, 11, 5, 7, 11)
 """Tokens of the sentences that are recorded: three of each length, so that content is told from length."""
 _PROOF_LENGTHS = (1, 1, 2, 2, 3, 4, 5, 6, 8, 9, 12, 13, 17, 21, 26, 33, 40, 63)
+_EVERY_LENGTH = (1, 2, *range(1, 65))
+"""For modules that answer quickly: a decision by length hides between a few."""
 _LONG = 200
+_SLOW_PARAMETERS = 2_000_000
+_SLOW_TOKENS, _QUICK_TOKENS = 1500, 8000
+"""Tokens spent on lengths around numbers in the module's code."""
 _SEED = 20_240_602
 _TINY = -69.0
-_UNKNOWN_WORDS = ("zxqv", "Qvuq", "77", "-", "unwortlich")
-_SYLLABLES = "ba no ri tel u xi zor quam ä ß".split()
+_UNKNOWN_WORDS = ("zxqv", "Qvuq", "77", "-", "unwortlich", "USA", "3.14", "co-op", "x")
+_ODD = (
+    "1999",
+    "3.14",
+    "7",
+    "10,000",
+    "A1",
+    "U.S.",
+    "-",
+    "--",
+    "!",
+    "@x",
+    "http://a.b",
+    "e-mail",
+    "ÄÖ",
+    "naïve",
+    "1st",
+    "x" * 30,
+)
+_ENDS = ("s", "'s", "ing", "ed", "-like", "2", ".")
+_SYLLABLES = ["ba", "no", "ri", "tel", "u", "xi", "zor", "quam", "ä", "ß"]
 
 
 def export_module(
@@ -56,6 +83,7 @@ def export_module(
     entry: str = "forward",
     encode: Callable[[list[list[str]]], Any] | None = None,
     spec: Spec | None = None,
+    streaming: bool = False,
 ) -> Exported:
     """Exports a tagger as it is: one sentence at a time or batched, packed or not, with its CRF.
 
@@ -66,6 +94,7 @@ def export_module(
         entry: the method that gives scores or tags.
         encode: makes the arguments of the entry for a list of sentences; default: one LongTensor (tokens,).
         spec: how ids are made; default: exact words, no unknown word.
+        streaming: the file takes sentences in chunks, for `StreamingPredictor`.
 
     Returns:
         The figures of the proof, which also stand in the file's metadata.
@@ -73,11 +102,11 @@ def export_module(
     Raises:
         LiftError: the module does something that no graph for batches can do; the text names its line.
         ParityError: the file would not answer as the module does; nothing is written.
-        InputError: vocabulary, tags or spec contradict each other.
+        InputError: vocabulary, tags or spec contradict each other, or a tagger that streams ends in a CRF.
         OutputError: ``output`` cannot be written.
     """
     import_onnxruntime()
-    tagger = _Tagger(module, vocabulary, tags, entry, encode, spec or Spec())
+    tagger = _Tagger(module, vocabulary, tags, entry, encode, spec or Spec(), streaming=streaming)
     graph, metadata = tagger.lifted()
     with TemporaryDirectory(prefix="lstm-deploy-") as scratch:
         draft = Path(scratch) / "draft.onnx"
@@ -103,8 +132,22 @@ class _Tagger:
     """A module with everything needed to run it on tokens."""
 
     def __init__(
-        self, module: nn.Module, vocabulary: Names, tags: Names, entry: str, encode: Any, spec: Spec
+        self,
+        module: nn.Module,
+        vocabulary: Names,
+        tags: Names,
+        entry: str,
+        encode: Any,
+        spec: Spec,
+        *,
+        streaming: bool = False,
     ) -> None:
+        if isinstance(module, torch.jit.ScriptModule):
+            raise LiftError(
+                f"{type(module).__name__} is a scripted or traced module, whose calls cannot be recorded; pass the "
+                "module that "
+                "it was made from"
+            )
         if not callable(getattr(module, entry, None)):
             raise InputError(f"{type(module).__name__} has no method {entry!r}; pass the one that tags as entry")
         names = names_by_id(tags, "tags")
@@ -126,6 +169,8 @@ class _Tagger:
         self._lines: set[Any] = set()
         self._kind = "logits"
         self._gives_path = False
+        self._streaming = streaming
+        self._turned = False
 
     def _one_tensor(self, sentences: list[list[str]]) -> Tensor:
         return torch.tensor([self.vocabulary.id(word) for word in sentences[0]], dtype=torch.long)
@@ -136,8 +181,10 @@ class _Tagger:
         """The graph, and the metadata without golden cases and proof."""
         sentences = [self.sentence(n) for n in _LENGTHS]
         self._check_runs(sentences[0])
-        recordings = [self.subject.record(tokens) for tokens in sentences]
+        self._check_encode()
+        recordings = [self._recording(tokens) for tokens in sentences]
         self._lines = {_way(op) for r in recordings for op in r.ops}
+        check_slices(recordings)
         found = [self._result(r) for r in recordings]
         crf = None
         if all(isinstance(f, list) for f in found) and self._parameters and _uses(recordings[0], self._parameters):
@@ -147,30 +194,100 @@ class _Tagger:
             self._kind = "emissions"
             self._check_escapes(recordings, [d.ops for d in decoders])
         else:
-            roots = [self._scores(r, f) for r, f in zip(recordings, found, strict=True)]
             self._check_escapes(recordings, [set() for _ in recordings])
+            roots = [self._scores(r, f) for r, f in zip(recordings, found, strict=True)]
+        if crf is None:
+            self._turned = any(
+                isinstance(root, Value) and _is_turned(root.tensor, len(r.tokens), len(self.tags))
+                for r, root in zip(recordings, roots, strict=True)
+            )
         return self._graph(sentences, recordings, roots, crf)
 
     def _check_runs(self, tokens: list[str]) -> None:
         try:
             self.subject.find_state(tokens)
-            first, second = (_flat(self.subject.answer(tokens)) for _ in range(2))
+            self.subject.record(tokens)
+            answers = [_flat(self.subject.answer(tokens)) for _ in range(4)]
             again = self.subject.changes(tokens)
         except LiftError:
             raise
         except Exception as e:
             name = f"{type(self.subject.module).__name__}.{self.subject.entry}"
             raise LiftError(
-                f"{name} does not run on one sentence of {len(tokens)} words ({type(e).__name__}: {' '.join(str(e).split()):.200}); "
+                f"{name} does not run on one sentence of {len(tokens)} words ({type(e).__name__}: "
+                f"{' '.join(str(e).split()):.200}); "
                 "pass encode, which makes its arguments for [tokens]"
             ) from e
-        if len(first) != len(second) or any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(first, second, strict=True)):
+        if any(not _same_answers(answers[0], other) for other in answers[1:]):
             raise LiftError(
-                f"{_source(self.subject)}: two runs on one sentence give different answers; take out what is random or kept from "
+                f"{self._where_runs_differ(tokens)}: runs on one sentence give different answers; take out what is "
+                "random or kept "
+                "from "
                 "call to call"
             )
+        if again and (where := self._where_runs_differ(tokens)) != self.subject.source:
+            raise LiftError(f"{where}: runs on one sentence give different answers; take out what is random")
         if again:
-            raise LiftError(f"{again}: the answer depends on what earlier calls have left behind; answer each sentence by itself")
+            raise LiftError(
+                f"{again}: the answer depends on what earlier calls have left behind; answer each sentence by itself"
+            )
+
+    def _check_encode(self) -> None:
+        """The arguments' word ids are those of vocabulary and spec, for odd words too."""
+        known = {word: self._encoded(word) for word in self._known[:200]}
+        counts = [sum(self._at(row, i) == self.vocabulary.id(word) for word, row in known.items()) for i in range(8)]
+        places = [i for i, count in enumerate(counts) if count > 1 and 2 * count > len(known)]
+        words = list(self._known[:2000])
+        if self.vocabulary.unknown_id is not None:
+            some = self.random.choice(len(self._known), min(len(self._known), 100), replace=False)
+            words += [*_UNKNOWN_WORDS, *(self._unknown(self._known[i]) for i in some for _ in range(4))]
+        for word in words if places else ():
+            row = known.get(word) or self._encoded(word)
+            for place in places:
+                found = self._at(row, place)
+                if found is not None and found != self.vocabulary.id(word):
+                    raise LiftError(
+                        f"encode gives the word {word!r:.60} the id {found}, vocabulary and spec the id "
+                        f"{self.vocabulary.id(word)}: the file would read other words than the module; say in the "
+                        "spec how "
+                        "words are looked up (case, unknown), or make encode do just that"
+                    )
+
+    def _encoded(self, word: str) -> list[Any]:
+        """The tensors among the arguments for one word, as lists."""
+        tensors: list[Any] = []
+        try:
+            arguments = self.subject.arguments([word])
+        except Exception:  # noqa: BLE001 - somebody's code, which may know no such word
+            return []
+        replaced(arguments, lambda x: tensors.append(x.reshape(-1).tolist()) if isinstance(x, Tensor) else None)
+        return tensors
+
+    @staticmethod
+    def _at(row: list[Any], place: int) -> Any:
+        return row[place][0] if len(row) > place and len(row[place]) == 1 else None
+
+    def _recording(self, tokens: list[str]) -> Recording:
+        try:
+            return self.subject.record(tokens)
+        except LiftError:
+            raise
+        except Exception as e:
+            raise LiftError(
+                f"{_failing_line(e) or self.subject.source}: fails for a sentence of {len(tokens)} words "
+                f"({type(e).__name__}: "
+                f"{' '.join(str(e).split()):.120}); the vocabulary must be the one it was trained with, and any "
+                "length answered"
+            ) from e
+
+    def _where_runs_differ(self, tokens: list[str]) -> Any:
+        first = self.subject.record(tokens)
+        for _ in range(8):
+            for a, b in zip(first.ops, self.subject.record(tokens).ops, strict=False):
+                for x, y in zip(a.outputs, b.outputs, strict=False):
+                    if a.name != b.name or not torch.equal(x.tensor, y.tensor):
+                        return b.line
+        return self.subject.source
 
     def _graph(
         self, sentences: list[list[str]], recordings: list[Recording], roots: list[Any], crf: Crf | None
@@ -185,6 +302,9 @@ class _Tagger:
         if crf is None:
             term = self._unwrapped(term, sizes)
         lifter = Lifter(sizes, self.rows, self.spec.vectors, self.characters.padding_id if self.characters else 0)
+        if self._streaming:
+            check_streams(bidirectional=False, precision="fp32", decodes_path=crf is not None)
+            lifter.streams = LiftedStreams()
         scores = self._token_scores(lifter, lifter.lift(term), term)
         metadata = self._metadata(lifter, crf)
         graph = lifter.graph
@@ -201,7 +321,8 @@ class _Tagger:
         count = len(self.tags)
         if found.times != 1 or found.others != ([count] if count > 1 else []):
             raise LiftError(
-                f"{term.line}: the result has the axes {found.dims}; expected a score for each token and each of {count} tags; "
+                f"{term.line}: the result has the axes {found.dims}; expected a score for each token and each of "
+                f"{count} tags; "
                 "pass the tags that the module scores, or another entry"
             )
         return lifter.node("Unsqueeze", [found.name, lifter.ints(2)]) if count == 1 else found.name
@@ -237,7 +358,19 @@ class _Tagger:
                 "numpy": np.__version__,
             },
             notes=tuple(notes),
+            states=tuple(lifter.streams.states) if lifter.streams else (),
         )
+
+    def _prove_chunks(self, proof: Proof, session: TaggerSession, rows: list[Inputs]) -> None:
+        if not session.metadata.states:
+            raise LiftError(f"{self.subject.source}: no recurrence runs over the tokens; export without --streaming")
+        prove_chunks(proof, session, rows)
+        if not proof.holds:
+            raise LiftError(
+                f"{self.subject.source}: answers chunks otherwise than the whole sentence (largest difference "
+                f"{proof.max_chunk_difference:.2g}): more than its recurrences looks at other tokens or counts "
+                "them; export without --streaming"
+            )
 
     # -- what a recording returned
 
@@ -245,23 +378,75 @@ class _Tagger:
         """The value of the scores; or the path, as a list, where only that is returned."""
         n, count = len(recording.tokens), len(self.tags)
         found = self._scores_in(recording.result, n, count)
-        if found is not None and not (self._parameters and _uses(recording, self._parameters) and _path_in(recording.result, n, count)):
+        if found is not None:
+            self._check_alone(recording, found)
+        if found is not None and not (
+            self._parameters and _uses(recording, self._parameters) and self._path(recording)
+        ):
             return found
-        path = _path_in(recording.result, n, count)
+        path = self._path(recording)
         if path is not None:
             return path
         raise LiftError(
-            f"{_source(self.subject)}: returns {_described(recording.result)} for {n} words; expected {n} x {count} scores "
+            f"{self.subject.source}: returns {_described(recording.result)} for {n} words; expected {n} x {count} "
+            "scores "
             f"or {n} tag ids; pass the entry that tags, and the tags that it scores"
         )
+
+    def _tags_beside(self, recording: Recording) -> list[int] | None:
+        """Tag ids that are returned beside scores, computed in the run: they are the module's choice."""
+        beside: list[Value] = []
+        n = len(recording.tokens)
+        replaced(
+            recording.result,
+            lambda x: (
+                beside.append(x)
+                if isinstance(x, Value) and x.op is not None and x.tensor.dtype == torch.int64 and x.tensor.numel() == n
+                else None
+            ),
+        )
+        paths = [p for v in beside if (p := _path_in(v, n, len(self.tags))) is not None]
+        return paths[0] if len(paths) == 1 and n > 1 else None
+
+    def _check_alone(self, recording: Recording, found: Any) -> None:
+        """No second set of scores in the result that would choose other tags."""
+        if not isinstance(found, Value) or len(recording.tokens) == len(self.tags):
+            return
+        others: list[Value] = []
+        shape = [s for s in found.tensor.shape if s != 1]
+        replaced(
+            recording.result,
+            lambda x: (
+                others.append(x)
+                if isinstance(x, Value) and x is not found and x.tensor.is_floating_point() and _shape(x) == shape
+                else None
+            ),
+        )
+        axis = -1 if found.tensor.shape[-1] == len(self.tags) else None
+        for other in others:
+            if axis is None or not torch.equal(found.tensor.argmax(axis), other.tensor.argmax(axis)):
+                raise LiftError(
+                    f"{self.subject.source}: returns two sets of {len(recording.tokens)} x {len(self.tags)} scores "
+                    "that choose other "
+                    "tags; export a method that returns the one to use (entry=...)"
+                )
+
+    def _path(self, recording: Recording) -> list[int] | None:
+        """Tag ids in a result, one per token; tags may be given by name."""
+        ids = {name: i for i, name in enumerate(self.tags)}
+        tree = replaced(recording.result, lambda x: ids.get(x, x) if isinstance(x, str) else x)
+        return _path_in(tree, len(recording.tokens), len(self.tags))
 
     def _scores_in(self, tree: Any, n: int, count: int) -> Any:
         if isinstance(tree, Value):
             shape = [s for s in tree.tensor.shape if s != 1]
             fits = sorted(shape) == sorted(s for s in (n, count) if s != 1) or shape == [n * count]
             return tree if fits and tree.tensor.is_floating_point() else None
-        if isinstance(tree, list) and len(tree) == n and n > 1 and all(
-            isinstance(v, Value) and v.tensor.numel() == count and v.tensor.is_floating_point() for v in tree
+        if (
+            isinstance(tree, list)
+            and len(tree) == n
+            and n > 1
+            and all(isinstance(v, Value) and v.tensor.numel() == count and v.tensor.is_floating_point() for v in tree)
         ):
             return tree
         items = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, (list, tuple)) else ()
@@ -276,7 +461,11 @@ class _Tagger:
         for op in reversed(recording.ops):
             if op.name in ("argmax", "max", "topk", "sort") and isinstance(op.args[0], Value):
                 chosen = [v for v in op.outputs if not v.tensor.is_floating_point()]
-                if chosen and chosen[0].tensor.reshape(-1).tolist()[:n] == found and op.args[0].tensor.numel() == n * count:
+                if (
+                    chosen
+                    and chosen[0].tensor.reshape(-1).tolist()[:n] == found
+                    and op.args[0].tensor.numel() == n * count
+                ):
                     return op.args[0]
         per_token = [
             (op, op.args[0])
@@ -287,29 +476,31 @@ class _Tagger:
         if best == found:
             return [scores for _, scores in per_token]
         raise LiftError(
-            f"{_source(self.subject)}: returns tags whose scores cannot be found (they are neither the best of {n} x {count} scores nor "
+            f"{self.subject.source}: returns tags whose scores cannot be found (they are neither the best of {n} x "
+            f"{count} scores nor "
             "a CRF's best path); export a method that returns scores, or name it as entry"
         )
 
     def _find_crf(self, recordings: list[Recording]) -> Crf:
         n_tags = len(self.tags)
-        sentences = [self.sentence(n) for n in (2, 3, 4, 5, 6, 7, 8, 3, 4, 5, 6, 9, 2, 4, 6, 8, 3, 5, 7, 2, 10, 12, 4, 6)]
         first = Decoder(recordings[0], self._parameters, n_tags)
         if first.emissions is None:
             raise LiftError(
-                f"{_source(self.subject)}: the transitions ({', '.join(sorted(self._parameters))}) meet no scores of {n_tags} tags "
+                f"{self.subject.source}: the transitions ({', '.join(sorted(self._parameters))}) meet no scores of "
+                f"{n_tags} tags "
                 "for each token; give the decoder one score per token and tag"
             )
-        path_of = lambda r: _path_in(r.result, len(r.tokens), n_tags) or []  # noqa: E731
+        path_of = lambda r: self._path(r) or []  # noqa: E731
         self._emissions = first.emissions
-        self._reading = find_reading(self.subject, self._parameters, n_tags, sentences, path_of, first.emissions)
+        self._reading = find_reading(self.subject, self._parameters, n_tags, self.sentence, path_of, first.emissions)
         return first.crf(self._reading)
 
     def _decoder(self, recording: Recording) -> Decoder:
         found = Decoder(recording, self._parameters, len(self.tags), self._emissions)
         if found.emissions is None:
             raise LiftError(
-                f"{_source(self.subject)}: a sentence of {len(recording.tokens)} words is decoded otherwise than longer ones; decode "
+                f"{self.subject.source}: a sentence of {len(recording.tokens)} words is decoded otherwise than longer "
+                "ones; decode "
                 "all alike"
             )
         return found
@@ -322,7 +513,7 @@ class _Tagger:
         for members in groups.values():
             kept = []
             for i in members:
-                path = _path_in(recordings[i].result, len(recordings[i].tokens), len(self.tags))
+                path = self._path(recordings[i])
                 kept.append([e for e in recordings[i].escapes if not _excused(e, decoders[i], path)])
             aligner = Aligner([recordings[i].tokens for i in members], self.leaf_kind, self._reachable())
             for escapes in zip(*kept, strict=False):
@@ -336,7 +527,8 @@ class _Tagger:
     def _escape_error(self, escape: Any) -> LiftError:
         how = {"__bool__": "`if` or `while`", "__array__": "numpy"}.get(escape.how, escape.how)
         return LiftError(
-            f"{escape.line}: a value computed from the words goes to Python ({how}), which decides or computes with it; a file for "
+            f"{escape.line}: a value computed from the words goes to Python ({how}), which decides or computes with "
+            "it; a file for "
             "batches cannot: use torch.where or other tensor operations"
         )
 
@@ -348,7 +540,8 @@ class _Tagger:
         if sentences is None:
             return None
         for kind, expected in (
-            ("word_ids", self._word_ids), ("char_ids", self._char_ids), ("char_lengths", _char_lengths), ("vectors", self._vectors),
+            ("word_ids", self._word_ids), ("char_ids", self._char_ids), ("char_lengths", _char_lengths),
+            ("vectors", self._vectors),
         ):  # fmt: skip
             if all(_equal(expected(words, term, i), term, i) for i, words in enumerate(sentences)):
                 return kind
@@ -375,7 +568,9 @@ class _Tagger:
             table[i] = row
         for words, tensor in zip(term.sentences, term.tensors, strict=True):
             ids = [self.vocabulary.id(word) for word in words]
-            if tensor.numel() != table[ids].size or not np.array_equal(tensor.numpy().reshape(-1), table[ids].reshape(-1)):
+            if tensor.numel() != table[ids].size or not np.array_equal(
+                tensor.numpy().reshape(-1), table[ids].reshape(-1)
+            ):
                 return False
         term.table = table
         return True
@@ -417,13 +612,29 @@ class _Tagger:
 
     def sentence(self, n: int) -> list[str]:
         """``n`` random words that the tagger has ids for, a fifth of them unknown where it has an unknown word."""
-        words = [str(self.random.choice(self._known)) for _ in range(n)]
+        words = [self._known[i] for i in self.random.integers(len(self._known), size=n)]
         if self.vocabulary.unknown_id is not None:
-            for i in np.flatnonzero(self.random.random(n) < 0.2):
-                words[i] = "".join(self.random.choice(_SYLLABLES, self.random.integers(1, 4)).tolist())
+            for i in np.flatnonzero(self.random.random(n) < 0.3):
+                words[i] = self._unknown(words[i])
         if self.characters is not None and self.characters.unknown_id is None:
-            words = [word if self._can_spell(word) else str(self.random.choice(self._known)) for word in words]
+            words = [
+                word if self._can_spell(word) else self._known[self.random.integers(len(self._known))] for word in words
+            ]
         return words
+
+    def _unknown(self, word: str) -> str:
+        """A word that most vocabularies lack: another case of a known one, a number, an odd form, or made up."""
+        forms: list[Callable[[], str]] = [
+            lambda: "".join(self.random.choice(_SYLLABLES, self.random.integers(1, 4)).tolist()),
+            lambda: str(self.random.choice(_ODD)),
+            word.upper,
+            word.lower,
+            word.title,
+            lambda: f"{word}{self.random.choice(_ENDS)}",
+            lambda: f"-{word}-",
+            lambda: str(self.random.integers(10_000)),
+        ]
+        return forms[self.random.integers(len(forms))]() or word
 
     def _can_spell(self, word: str) -> bool:
         assert self.characters is not None
@@ -437,9 +648,11 @@ class _Tagger:
         n, count = len(tokens), len(self.tags)
         if self._kind == "emissions" or self._gives_path:
             recording = self._recorded(tokens)
-            path = _path_in(recording.result, n, count)
+            path = self._path(recording)
             if path is None:
-                raise LiftError(f"{_source(self.subject)}: returns no {n} tag ids for {n} words; expected one tag per word")
+                raise LiftError(
+                    f"{self.subject.source}: returns no {n} tag ids for {n} words; expected one tag per word"
+                )
             if self._kind == "emissions":
                 return Answer(self._decoder(recording).scores(), path)
             found = self._scores(recording, path)
@@ -447,13 +660,11 @@ class _Tagger:
         else:
             recording = self._recorded(tokens)
             found = self._scores_in(recording.result, n, count)
-            chosen = None
+            chosen = self._tags_beside(recording)
         scores = torch.stack([v.tensor.reshape(-1) for v in found]) if isinstance(found, list) else found.tensor
-        scores = _token_major(scores.double(), n, count)
-        if self._kind == "probs":
-            log_probs = scores.clamp(min=math.exp(_TINY)).log()
-        else:
-            log_probs = scores.log_softmax(-1)
+        scores = _token_major(scores.double(), n, count, turned=self._turned)
+        floor = math.exp(_TINY)
+        log_probs = scores.clamp(min=floor).log() if self._kind == "probs" else scores.log_softmax(-1)
         return Answer(log_probs.numpy(), chosen or log_probs.argmax(-1).tolist())
 
     def _recorded(self, tokens: list[str]) -> Recording:
@@ -463,27 +674,101 @@ class _Tagger:
             other = next((op.line for op in recording.ops if _way(op) not in self._lines), None)
             if other is not None:
                 raise LiftError(
-                    f"{other}: is reached for a sentence of {len(tokens)} words, not for those of {min(_LENGTHS)} to {max(_LENGTHS)}: "
+                    f"{other}: is reached for a sentence of {len(tokens)} words, not for those of {min(_LENGTHS)} to "
+                    f"{max(_LENGTHS)}: "
                     "Python decides by the sentence's length or content; treat all sentences alike"
                 )
         return recording
 
+    def _answered(self, lengths: Sequence[int]) -> tuple[list[list[str]], list[Answer]]:
+        """Random sentences that the module has an answer to; beyond a length it may have none."""
+        sentences, answers = [], []
+        for n in lengths:
+            tokens = self.sentence(n)
+            try:
+                answers.append(self.answer(tokens))
+            except LiftError:
+                raise
+            except Exception as e:
+                if n <= max(_EVERY_LENGTH):
+                    raise LiftError(
+                        f"{_failing_line(e) or self.subject.source}: fails for a sentence of {n} words "
+                        f"({type(e).__name__}: "
+                        f"{' '.join(str(e).split()):.120}); make it answer sentences of any length"
+                    ) from e
+                continue
+            sentences.append(tokens)
+        return sentences, answers
+
+    def _proof_lengths(self, metadata: ModelMetadata) -> list[int]:
+        """Lengths to prove at: many for a quick module, and those around numbers that its code could compare with."""
+        slow = sum(p.numel() for p in self.subject.module.parameters()) > _SLOW_PARAMETERS
+        if metadata.crf is not None:  # decoders in Python are slow
+            found, left = list(_PROOF_LENGTHS), _SLOW_TOKENS
+        else:
+            found, left = [*(_PROOF_LENGTHS if slow else _EVERY_LENGTH), _LONG], _SLOW_TOKENS if slow else _QUICK_TOKENS
+        for number in thresholds(self.subject.module, 12):
+            for n in (number, number + 1, number + 7):
+                if n not in found and n <= left:
+                    found.append(n)
+                    left -= n
+        return found
+
+    def _unproved(
+        self,
+        proof: Proof,
+        session: TaggerSession,
+        encoder: Encoder,
+        sentences: Sequence[list[str]],
+        answers: Sequence[Answer],
+        name: str,
+    ) -> ParityError:
+        """The error for a file that does not answer as the module does, with the first sentence that shows it."""
+        where = "a batch of several sentences"
+        for i in sorted(range(len(sentences)), key=lambda i: len(sentences[i])):
+            if not prove_sentences(session, encoder, sentences[i : i + 1], answers[i : i + 1]).holds:
+                where = f"{len(sentences[i])} words alone ({' '.join(sentences[i]):.60})"
+                break
+        return ParityError(
+            f"{name}: not the same as {type(self.subject.module).__name__}.{self.subject.entry} ({proof.summary()}), "
+            "first for "
+            f"{where}; no file was written; the module decides in Python by a sentence's length or content, or mixes "
+            "what a batch "
+            "must keep apart: treat all sentences alike"
+        )
+
     def proved(self, graph: onnx.ModelProto, metadata: ModelMetadata, draft: Path, name: str) -> tuple[bytes, Proof]:
         """The whole file and its proof, on sentences that the recording has not seen."""
         draft.write_bytes(with_metadata(graph, metadata))
-        session = TaggerSession(draft)
+        try:
+            session = TaggerSession(draft)
+        except MetadataError as e:
+            raise LiftError(
+                f"{self.subject.source}: ids are computed with before they are looked up, which no client could check "
+                f"({e}); "
+                "look up the ids as they are given"
+            ) from e
         encoder = Encoder(metadata.vocabulary, metadata.features, metadata.characters)
-        lengths = [*_PROOF_LENGTHS, *([_LONG] if metadata.crf is None else [])]
-        sentences = [self.sentence(n) for n in lengths]
-        answers = [self.answer(tokens) for tokens in sentences]
-        proof = prove_sentences(session, encoder, sentences, answers)
-        check(proof, name)
-        shown = sorted(range(len(sentences)), key=lambda i: lengths[i])[1:8:2]
+        lengths = self._proof_lengths(metadata)
+        sentences, answers = self._answered(lengths)
+        try:
+            proof = prove_sentences(session, encoder, sentences, answers)
+        except ModelFileError as e:
+            raise ParityError(
+                f"{name}: fails on sentences that {type(self.subject.module).__name__} answers ({e!s:.200}); no "
+                "file was "
+                "written; a table by position must be looked up by the position itself"
+            ) from e
+        if not proof.holds:
+            raise self._unproved(proof, session, encoder, sentences, answers, name)
+        if self._streaming:
+            self._prove_chunks(proof, session, [encoder.encode([tokens]) for tokens in sentences])
+        shown = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))[1:8:2]
         cases = tuple(_case(metadata, encoder, sentences[i], answers[i]) for i in shown)
         metadata = replace(metadata, golden=cases, proof=proof.to_json())
         whole = with_metadata(graph, metadata)
         draft.write_bytes(whole)
-        report = check_golden(Predictor.load(draft, threads=1))
+        report = check_golden(open_predictor(draft, threads=1))
         if report.failures:
             raise ParityError(f"{name}: {report.failures[0]}; no file was written; report this")
         return whole, proof
@@ -498,7 +783,7 @@ def prove_sentences(
     order = np.random.default_rng(_SEED).permutation(len(sentences)).tolist()
     batches = [order, order[: len(order) // 2], *[order[i : i + 3] for i in range(0, len(order), 3)]]
     batches += plan_batches([len(s) for s in sentences], max_tokens=64)
-    for batch in batches:
+    for batch in filter(None, batches):
         found = session.run(encoder.encode([sentences[i] for i in batch]))
         oracle = np.zeros(found.of_tags.shape, np.float32)
         for row, i in enumerate(batch):
@@ -506,11 +791,10 @@ def prove_sentences(
         proof.compare(found, oracle, np.array([len(sentences[i]) for i in batch], np.int32), crf)
         for row, i in enumerate(batch):
             _compare_path(proof, found.tag_ids[row, : len(sentences[i])], answers[i], crf)
-    for i, tokens in enumerate(sentences):
+    for tokens in sentences:
         alone = session.run(encoder.encode([tokens]))
         first = session.run(encoder.encode([tokens, *sentences[:2]]))
         proof.compare_alone(first, alone, 0, crf)
-        del i
     return proof
 
 
@@ -556,7 +840,9 @@ def _vocabulary(names: Names, spec: Spec) -> Vocabulary:
         if name is None:
             found[role] = None
         elif name not in words:
-            raise InputError(f"the {role} word {name!r:.60} is not in the vocabulary; expected one of its {len(words):,} words")
+            raise InputError(
+                f"the {role} word {name!r:.60} is not in the vocabulary; expected one of its {len(words):,} words"
+            )
         else:
             found[role] = words.index(name)
     for i in found.values():
@@ -580,7 +866,9 @@ def _characters(spec: Spec) -> CharacterVocabulary | None:
         if name is not None and name not in names:
             raise InputError(f"the {role} character {name!r:.60} is not among the characters; expected one of them")
     ids = {role: names.index(name) if name is not None else None for role, name in roles.items()}
-    names = [None if i in ids.values() or (name is not None and len(name) != 1) else name for i, name in enumerate(names)]
+    names = [
+        None if i in ids.values() or (name is not None and len(name) != 1) else name for i, name in enumerate(names)
+    ]
     padding = ids["padding"] if ids["padding"] is not None else ids["unknown"] or 0
     return CharacterVocabulary(names, unknown_id=ids["unknown"], padding_id=padding, case=spec.case)
 
@@ -596,7 +884,8 @@ def _equal(expected: Any, term: Term, i: int) -> bool:
     if term.rows is not None:
         rows = term.rows[i]
         return len(rows) == len(expected) and all(
-            np.array_equal(np.asarray(r).reshape(-1), np.asarray(e).reshape(-1)) for r, e in zip(rows, expected, strict=True)
+            np.array_equal(np.asarray(r).reshape(-1), np.asarray(e).reshape(-1))
+            for r, e in zip(rows, expected, strict=True)
         )
     found = term.tensors[i].detach().numpy()
     whole = np.asarray(expected)
@@ -632,12 +921,17 @@ def _whole(item: Any) -> int | None:
     return None
 
 
-def _token_major(scores: Tensor, n: int, count: int) -> Tensor:
-    shape = [s for s in scores.shape if s != 1]
-    squeezed = scores.reshape(shape)
-    if shape == [count, n] and n != count and len(shape) == 2:
-        squeezed = squeezed.T
-    return squeezed.reshape(n, count)
+def _shape(value: Value) -> list[int]:
+    return [s for s in value.tensor.shape if s != 1]
+
+
+def _is_turned(scores: Tensor, n: int, count: int) -> bool:
+    """(tags, tokens) rather than (tokens, tags)."""
+    return n != count and [s for s in scores.shape if s != 1] == [count, n]
+
+
+def _token_major(scores: Tensor, n: int, count: int, *, turned: bool) -> Tensor:
+    return scores.reshape(count, n).T if turned else scores.reshape(n, count)
 
 
 def _uses(recording: Recording, parameters: set[str]) -> bool:
@@ -670,7 +964,12 @@ def _excused(escape: Any, decoder: set[int], path: list[int] | None) -> bool:
     if path is None or escape.how == "__bool__":
         return False
     values = np.asarray(escape.result).reshape(-1).tolist()
-    return values == path or (len(values) == 1 and op is not None and op.name in ("argmax", "max", "__getitem__", "unbind") and _is_choice(escape.value))
+    return values == path or (
+        len(values) == 1
+        and op is not None
+        and op.name in ("argmax", "max", "__getitem__", "unbind")
+        and _is_choice(escape.value)
+    )
 
 
 def _is_choice(value: Value) -> bool:
@@ -695,9 +994,27 @@ def _within(value: Value, ops: set[int]) -> bool:
     return False
 
 
+def _failing_line(error: Exception) -> Line | None:
+    """The innermost line of somebody's code in a traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if is_authors(f.filename) and f.lineno]
+    return Line(own[-1].filename, int(own[-1].lineno or 0)) if own else None
+
+
+def _same_answers(a: list[Any], b: list[Any]) -> bool:
+    return len(a) == len(b) and all(np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=True))
+
+
 def _flat(tree: Any) -> list[Any]:
     found: list[Any] = []
-    replaced(tree, lambda x: found.append(x.detach().numpy() if isinstance(x, Tensor) else np.asarray(x)) if isinstance(x, (Tensor, int, float)) else None)
+    replaced(
+        tree,
+        lambda x: (
+            found.append(x.detach().numpy() if isinstance(x, Tensor) else np.asarray(x))
+            if isinstance(x, (Tensor, int, float))
+            else None
+        ),
+    )
     return found
 
 
@@ -709,11 +1026,6 @@ def _described(tree: Any) -> str:
     if isinstance(tree, (list, tuple)):
         return f"[{', '.join(_described(v) for v in tree[:3])}{', ...' if len(tree) > 3 else ''}] of {len(tree)}"
     return type(tree).__name__
-
-
-def _source(subject: Subject) -> str:
-    code = getattr(subject.module, subject.entry).__func__.__code__
-    return f"{Path(code.co_filename).name}:{code.co_firstlineno} `{subject.entry}`"
 
 
 __all__ = ["TIME", "LiftError", "export_module", "prove_sentences"]

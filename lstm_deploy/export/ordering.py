@@ -24,9 +24,15 @@ def _is_lengths(term: Term) -> bool:
     if term.kind == "char_lengths":
         return True
     call = term.call
-    return call is not None and bool(call.args) and isinstance(call.args[0], Term) and (
-        call.name in ("to", "cpu", "long", "clone", "detach", "data", "squeeze", "view", "neg", "clamp", "int", "reshape")
-        and _is_lengths(call.args[0])
+    return (
+        call is not None
+        and bool(call.args)
+        and isinstance(call.args[0], Term)
+        and (
+            call.name
+            in ("to", "cpu", "long", "clone", "detach", "data", "squeeze", "view", "neg", "clamp", "int", "reshape")
+            and _is_lengths(call.args[0])
+        )
     )
 
 

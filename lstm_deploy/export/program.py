@@ -18,7 +18,20 @@ from .capture import LiftError, Line, Value
 TOKENS, WIDTH, LETTERS = "tokens", "width", "letters"
 """Sizes that follow the input: tokens of the sentence; letters of its widest word; letters of the word at hand."""
 _COMPARISONS = {"ne", "eq", "gt", "ge", "lt", "le", "__ne__", "__eq__", "__gt__", "__ge__", "bool", "sign", "not_equal"}
-_SAME_IDS = {"view", "unsqueeze", "squeeze", "to", "cpu", "long", "data", "detach", "contiguous", "transpose", "t", "clone"}
+_SAME_IDS = {
+    "view",
+    "unsqueeze",
+    "squeeze",
+    "to",
+    "cpu",
+    "long",
+    "data",
+    "detach",
+    "contiguous",
+    "transpose",
+    "t",
+    "clone",
+}
 Atom = int | tuple[str, int]
 """A size: a number, or a symbol and what is added to it."""
 
@@ -81,6 +94,31 @@ class Term:
         return self.kind == "constant"
 
 
+def choice_in(term: Term) -> Call | None:
+    """The call by which a term was chosen from what was computed: a sort, the best, what is not zero."""
+    stack, seen = [term], set()
+    while stack:
+        call = stack.pop().call
+        if call is None or id(call) in seen:
+            continue
+        seen.add(id(call))
+        if call.name in (
+            "sort",
+            "argsort",
+            "topk",
+            "argmax",
+            "argmin",
+            "max",
+            "min",
+            "nonzero",
+            "multinomial",
+            "unique",
+        ):
+            return call
+        stack += call.inputs()
+    return None
+
+
 def terms_in(tree: Any) -> Iterator[Term]:
     """The terms in nested tuples, lists and dicts."""
     if isinstance(tree, Term):
@@ -138,12 +176,20 @@ class Aligner:
             if self._agree(found):
                 return found
             raise LiftError(
-                f"{first.line or 'the result'}: other calls are made for other sentences (`{'`, `'.join(sorted(names))}`): Python "
+                f"{first.line or 'the result'}: other calls are made for other sentences "
+                f"(`{'`, `'.join(sorted(names))}`): Python "
                 "decides by the sentence's content or length; compute it with tensors, the same for every sentence"
             )
         if all(v.is_leaf for v in values):
             rows = [v.rows for v in values] if all(v.rows for v in values) else None
-            return Term(tensors, parameter=first.parameter, rows=rows, argument=first.argument, sentences=self._sentences, **about)
+            return Term(
+                tensors,
+                parameter=first.parameter,
+                rows=rows,
+                argument=first.argument,
+                sentences=self._sentences,
+                **about,
+            )
         call_key = tuple(map(id, ops))
         if call_key not in self._calls:
             line = ops[0].line

@@ -70,7 +70,7 @@ def _recurrence(lifter: Lifter, call: Call, output: int) -> Lifted:
         x = Lifted(x.name, (x.dims[0], (), x.dims[1]), x.token)
         time, rows = 0, 1
     over = _rows(lifter, x, time, rows, _letter_lengths(lifter, args[1], x, time) if packed else None, call)
-    return _results(lifter, call, output, kind, over, states, directions, x, (time, rows))
+    return _results(lifter, call, output, kind, over, states, directions, x)
 
 
 def _packed_input(lifter: Lifter, data: Term, sizes: Term) -> Lifted:
@@ -128,7 +128,9 @@ def _rows(lifter: Lifter, x: Lifted, time: int, rows: int, letter_lengths: str |
         by_letter = lifter.node("Transpose", [name], perm=[2, 0, 1, 3])
         flat = lifter.node("Reshape", [by_letter, lifter.ints(0, -1, width)])
         return _Rows(flat, _word_lengths(lifter, step[0], letter_lengths, x), True, step)
-    raise lifter.refusal(call, f"a recurrence runs over {_said(step)} with {_said(row)} as batch", "run it over the tokens")
+    raise lifter.refusal(
+        call, f"a recurrence runs over {_said(step)} with {_said(row)} as batch", "run it over the tokens"
+    )
 
 
 def _word_lengths(lifter: Lifter, atom: Any, given: str | None, x: Lifted) -> str:
@@ -168,34 +170,58 @@ def _directions(
 
 
 def _operator(
-    lifter: Lifter, kind: str, over: _Rows, directions: list[_Direction], initial: list[str], outputs: int, way: str = ""
+    lifter: Lifter,
+    kind: str,
+    over: _Rows,
+    directions: list[_Direction],
+    initial: list[str],
+    outputs: int,
+    way: str = "",
 ) -> list[str]:
     """One operator: Y (steps, directions, rows, hidden), last h and (LSTM) last c, each (directions, rows, hidden)."""
     hidden = directions[0].r.shape[1]
     op_type = kind.split("_")[0]
     w, r = (np.stack([getattr(d, part) for d in directions]) for part in ("w", "r"))
     b = np.stack([np.concatenate([d.wb, d.rb]) for d in directions])
-    names = [over.name, *(lifter.array(a, f"{op_type.lower()}_{n}") for a, n in ((w, "w"), (r, "r"), (b, "b"))), over.lengths]
+    names = [
+        over.name,
+        *(lifter.array(a, f"{op_type.lower()}_{n}") for a, n in ((w, "w"), (r, "r"), (b, "b"))),
+        over.lengths,
+    ]
     names += initial
     while not names[-1]:
         names.pop()
-    attributes: dict[str, Any] = {"hidden_size": hidden, "direction": way or ("bidirectional" if len(directions) == 2 else "forward")}
+    attributes: dict[str, Any] = {
+        "hidden_size": hidden,
+        "direction": way or ("bidirectional" if len(directions) == 2 else "forward"),
+    }
     if kind == "GRU":
         attributes["linear_before_reset"] = 1
     if kind == "RNN_RELU":
         attributes["activations"] = ["Relu"] * len(directions)
-    found = [lifter.name(f"{op_type.lower()}_{part}") for part in ("y", "h", "c")[:outputs]]
-    lifter.graph.nodes_out(op_type, names, found, **attributes)
+    if lifter.streams is not None and not over.per_word:
+        found = lifter.streams.run(lifter, op_type, names, attributes)
+    else:
+        found = [lifter.name(f"{op_type.lower()}_{part}") for part in ("y", "h", "c")[:outputs]]
+        lifter.graph.nodes_out(op_type, names, found, **attributes)
     if directions[0].projection is not None:
-        projection = lifter.array(np.stack([d.projection.T for d in directions]), "projection")  # (directions, hidden, size)
+        projection = lifter.array(
+            np.stack([d.projection.T for d in directions]), "projection"
+        )  # (directions, hidden, size)
         found[:2] = [lifter.node("MatMul", [name, projection]) for name in found[:2]]
     return found
 
 
 def _results(
-    lifter: Lifter, call: Call, output: int, kind: str, over: _Rows, states: list[Term], directions: list[list[_Direction]],
-    x: Lifted, axes: tuple[int, int],
-) -> Lifted:  # fmt: skip
+    lifter: Lifter,
+    call: Call,
+    output: int,
+    kind: str,
+    over: _Rows,
+    states: list[Term],
+    directions: list[list[_Direction]],
+    x: Lifted,
+) -> Lifted:
     cache = lifter.recurrences
     if id(call) not in cache:
         cache[id(call)] = _run_layers(lifter, call, kind, over, states, directions)
@@ -203,7 +229,7 @@ def _results(
     if output == 0:
         found = _steps_back(lifter, ys, over, directions[-1])
         size = _out_size(directions[-1])
-        dims = list(x.dims[:2]) + [() if size == 1 else (size,)]
+        dims = [*x.dims[:2], () if size == 1 else (size,)]
         given = lifter.sizes.dims(call.outputs[0])
         result = Lifted(found, tuple(dims), x.token)
         return result if given is None or given == result.dims else lifter.regrouped(result, given, call)
@@ -239,7 +265,9 @@ def _initial(lifter: Lifter, state: Term, layer: int, count: int, like: _Directi
     if state.is_static and all(not bool(t.any()) for t in state.tensors):
         return ""
     if like.projection is not None:
-        raise lifter.refusal(call, "an initial state other than zero beside proj_size", "start from zero, or drop proj_size")
+        raise lifter.refusal(
+            call, "an initial state other than zero beside proj_size", "start from zero, or drop proj_size"
+        )
     here = slice(layer * count, (layer + 1) * count)
     if state.is_constant:
         values = lifter.weight(state)
@@ -302,7 +330,10 @@ def _cells(lifter: Lifter, call: Call, output: int) -> Lifted:
         rows = _Rows(name, "lengths", False)
         initial = [_cell_state(lifter, state, rows) for state in (h, c) if state is not None]
         op_way = "reverse" if way == "backward" else "forward"
-        cache[id(call)] = (_operator(lifter, kind, rows, [direction], initial, 3 if kind == "LSTM" else 2, op_way), direction)
+        cache[id(call)] = (
+            _operator(lifter, kind, rows, [direction], initial, 3 if kind == "LSTM" else 2, op_way),
+            direction,
+        )
     found, direction = cache[id(call)]
     dims = out_dims(lifter, call, output)
     if output == 0:
@@ -335,6 +366,7 @@ def _cell_state(lifter: Lifter, state: Term, rows: _Rows) -> str:
 
 
 # -- convolutions and pools over tokens or letters
+
 
 @rule("conv1d", "conv2d")
 def _convolution(lifter: Lifter, call: Call, output: int) -> Lifted:
@@ -370,10 +402,17 @@ def _convolution(lifter: Lifter, call: Call, output: int) -> Lifted:
         attributes["pads"] = [*padding, *padding]
     if any(s != 1 for s in stride) or (TIME in [a for d in x.dims for a in d] and not rows_are_words and TIME not in
                                        [a for d in dims for a in d]):  # fmt: skip
-        raise lifter.refusal(call, "a convolution does not keep one position per token", "use stride 1 and padding to the same length")
+        raise lifter.refusal(
+            call, "a convolution does not keep one position per token", "use stride 1 and padding to the same length"
+        )
     made = lifter.node("Conv", names, **attributes)
     if not rows_are_words:
-        return _named(lifter.from_explicit(lifter.node("Unsqueeze", [made, lifter.ints(1)]), dims, token=False), call, output, lifter)
+        return _named(
+            lifter.from_explicit(lifter.node("Unsqueeze", [made, lifter.ints(1)]), dims, token=False),
+            call,
+            output,
+            lifter,
+        )
     outer = lifter.node("Slice", [lifter.node("Shape", [explicit]), lifter.ints(0), lifter.ints(2)])
     tail = lifter.node("Slice", [lifter.node("Shape", [made]), lifter.ints(1), lifter.ints(2**31)])
     one = [lifter.ints(1)] if x.token else []
@@ -399,6 +438,8 @@ def _pool(lifter: Lifter, call: Call, output: int) -> Lifted:
     """Pooling over a whole axis."""
     x = operand(lifter, call)
     dims = out_dims(lifter, call, output)
+    if x.dims == dims:
+        return _pool_in_windows(lifter, x, call)
     for i in range(len(x.dims)):
         if x.dims[i] == dims[i]:
             continue
@@ -406,10 +447,33 @@ def _pool(lifter: Lifter, call: Call, output: int) -> Lifted:
             raise lifter.refusal(call, "pools parts of an axis", "pool over the whole of it")
         axis = x.axis(i)
         if "max" in call.name:
-            x = Lifted(reduced(lifter, "ReduceMax", lifter.masked(x, axis, -1e30).name, axis), _without(x.dims, i), x.token)
+            x = Lifted(
+                reduced(lifter, "ReduceMax", lifter.masked(x, axis, -1e30).name, axis), _without(x.dims, i), x.token
+            )
         else:
             raise lifter.refusal(call, "averages over an axis by pooling", "use mean")
     return Lifted(x.name, dims, x.token)
+
+
+def _pool_in_windows(lifter: Lifter, x: Lifted, call: Call) -> Lifted:
+    """Pooling that keeps one position per token, each over its neighbours; (1, features, tokens)."""
+    size, stride = argument(call, 1, "kernel_size"), argument(call, 2, "stride")
+    padding = argument(call, 3, "padding", 0)
+    size, stride, padding = (v[0] if isinstance(v, (tuple, list)) else v for v in (size, stride, padding))
+    fits = call.name in ("max_pool1d", "avg_pool1d") and len(x.dims) == 3 and x.dims[0] == () and x.dims[2] == (TIME,)
+    plain = call.name == "max_pool1d" or argument(call, 5, "count_include_pad", True)
+    if not fits or x.token or stride != 1 or not plain or argument(call, 4, "dilation", 1) not in (1, False):
+        raise lifter.refusal(
+            call, "pools windows in a way that has no counterpart", "use stride 1, and count the padding"
+        )
+    largest = call.name == "max_pool1d"
+    masked = lifter.masked(x, x.axis(2), -1e30 if largest else 0.0)
+    flat = lifter.node("Squeeze", [lifter.explicit(masked), lifter.ints(1)])
+    attributes: dict[str, Any] = {"kernel_shape": [size], "pads": [padding, padding], "strides": [1]}
+    if not largest:
+        attributes["count_include_pad"] = 1
+    made = lifter.node("MaxPool" if largest else "AveragePool", [flat], **attributes)
+    return lifter.from_explicit(lifter.node("Unsqueeze", [made, lifter.ints(1)]), x.dims, token=False)
 
 
 def _without(dims: Dims, i: int) -> Dims:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .affine import HandCell, match_cell
+from .affine import AFFINE, HandCell, match_cell
 from .capture import LiftError, Op, Recording, Value, replaced, values_in
 
 _CELLS = {"lstm_cell": "LSTM", "gru_cell": "GRU", "rnn_tanh_cell": "RNN_TANH", "rnn_relu_cell": "RNN_RELU"}
@@ -40,6 +40,7 @@ class Roller:
 
     def __init__(self, recording: Recording) -> None:
         self.n = len(recording.tokens)
+        self._recording = recording
         self._rebuilt: dict[int, Value] = {}
         self._rolled: dict[tuple[int, ...], Value] = {}
         self._ops: dict[tuple[Any, ...], Op] = {}
@@ -74,7 +75,11 @@ class Roller:
         op = value.op
         if op is None:
             return value
-        if op.name in ("stack", "cat", "concat", "vstack", "hstack") and op.args and isinstance(op.args[0], (list, tuple)):
+        if (
+            op.name in ("stack", "cat", "concat", "vstack", "hstack")
+            and op.args
+            and isinstance(op.args[0], (list, tuple))
+        ):
             items = list(op.args[0])
             if len(items) == self.n and self.n > 1 and all(isinstance(v, Value) for v in items):
                 dim = op.kwargs.get("dim", op.args[1] if len(op.args) > 1 else 0)
@@ -252,7 +257,12 @@ class Roller:
         xs = [self._roll([cell.x[i] for cell in steps]) for i in range(len(start.x))]
         h = self._rebuild(start.h)
         c = self._rebuild(start.c) if start.c is not None else None
-        op = Op("recurrence", (start.kind, xs, h, c, start.weights, "backward" if backward else "forward"), {}, start.op.line)
+        op = Op(
+            "recurrence",
+            (start.kind, xs, h, c, start.weights, "backward" if backward else "forward"),
+            {},
+            start.op.line,
+        )
         first = steps[0]
         outputs = [
             (first.out_h.tensor, True),
@@ -265,19 +275,50 @@ class Roller:
         return op
 
     def _unlike(self, values: list[Value]) -> LiftError:
+        if offender := self._not_affine(values):
+            return LiftError(
+                f"{offender.line}: `{offender.name}` makes this loop a recurrence that is not an LSTM, GRU or RNN "
+                "with affine gates; use "
+                "such a cell (nn.LSTMCell, or gates that are linear in input and state)"
+            )
         lines = [str(v.line) for v in values if v.line]
         where = lines[0] if lines else "the result"
         other = next((line for line in lines if line != where), where)
         return LiftError(
-            f"{where}: tokens are not all treated alike in this loop (another token: {other}); only loops whose steps are "
+            f"{where}: tokens are not all treated alike in this loop (another token: {other}); only loops whose steps "
+            "are "
             "the same for every token, or an LSTM, GRU or RNN step with affine gates, can be exported"
         )
 
     def _unlike_ops(self, ops: list[Op]) -> LiftError:
         return LiftError(
-            f"{ops[0].line}: `{ops[0].name}` is called differently from token to token, or as a step of a recurrence that is "
+            f"{ops[0].line}: `{ops[0].name}` is called differently from token to token, or as a step of a recurrence "
+            "that is "
             "not an LSTM, GRU or RNN with affine gates; use such a recurrence, or treat every token alike"
         )
+
+    def _not_affine(self, values: list[Value]) -> Op | None:
+        """Where the state of a recurrence first meets what no known cell has."""
+        states = [v for v in values[1:] if not v.is_leaf]
+        if not states or not values[0].is_leaf:
+            return None
+        if states[0].op is not None and states[0].op.name in ("argmax", "max", "topk", "multinomial", "item"):
+            return states[0].op  # a choice is fed back
+        linear, gates = {id(states[0])}, set()
+        after = self._recording.ops.index(states[0].op) if states[0].op in self._recording.ops else 0
+        for op in self._recording.ops[after + 1 :]:
+            read = [v for v in op.inputs() if id(v) in linear or id(v) in gates]
+            if not read:
+                continue
+            if all(id(v) in gates for v in read) or op.name in ("sigmoid", "tanh"):
+                gates |= {id(v) for v in op.outputs}
+            elif op.name in AFFINE:
+                linear |= {id(v) for v in op.outputs}
+            elif op.name in ("mul", "__mul__", "multiply") and any(id(v) in gates for v in op.inputs()):
+                gates |= {id(v) for v in op.outputs}
+            else:
+                return op
+        return None
 
 
 def _cells(recording: Recording) -> list[_Cell]:
@@ -288,6 +329,7 @@ def _cells(recording: Recording) -> list[_Cell]:
         if op.name in _CELLS:
             x, state, *weights = (*op.args, *op.kwargs.values())
             h, c = state if isinstance(state, (tuple, list)) else (state, None)
+            h, c = _as_made(h), _as_made(c) if c is not None else None
             out_c = op.outputs[1] if len(op.outputs) > 1 else None
             found.append(_Cell(_CELLS[op.name], [x], h, c, tuple(weights), op.outputs[0], out_c, op))
         else:
@@ -297,6 +339,13 @@ def _cells(recording: Recording) -> list[_Cell]:
                     hand.append(cell)
                     found.append(_Cell(cell.kind, cell.x, cell.h, cell.c, (cell.matrices,), value, cell.out_c, op))
     return found
+
+
+def _as_made(value: Value) -> Value:
+    """The state before ``detach`` and the like."""
+    while value.op is not None and value.op.name in ("detach", "data", "clone", "contiguous", "requires_grad_"):
+        value = value.op.args[0]
+    return value
 
 
 def _same_cell(one: _Cell, other: _Cell) -> bool:

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from onnx import TensorProto
 
 from .lifting import TIME, Dims, Lifted, Lifter, rule
-from .program import LETTERS, WIDTH, Call, Term, Varying
+from .program import LETTERS, WIDTH, Call, Term, Varying, choice_in
 
 Maker = Callable[[Lifter, str], str]
 
@@ -32,9 +33,12 @@ def out_dims(lifter: Lifter, call: Call, output: int) -> Dims:
 
 # -- the same thing again
 
+
 @rule(
-    "dropout", "contiguous", "clone", "detach", "data", "to", "float", "double", "cpu", "type", "type_as", "alpha_dropout",
-    "dropout1d", "dropout2d", "feature_alpha_dropout", "requires_grad_", "real", "long", "int", "dropout_", "half", "as_tensor",
+    "dropout", "contiguous", "clone", "detach", "data", "to", "float", "double", "cpu", "type", "type_as",
+    "alpha_dropout",
+    "dropout1d", "dropout2d", "feature_alpha_dropout", "requires_grad_", "real", "long", "int", "dropout_", "half",
+    "as_tensor",
 )  # fmt: skip
 def _same(lifter: Lifter, call: Call, output: int) -> Lifted:
     term = call.outputs[output]
@@ -47,7 +51,8 @@ def _same(lifter: Lifter, call: Call, output: int) -> Lifted:
 
 
 @rule(
-    "view", "reshape", "unsqueeze", "squeeze", "flatten", "unflatten", "view_as", "reshape_as", "unsqueeze_", "squeeze_",
+    "view", "reshape", "unsqueeze", "squeeze", "flatten", "unflatten", "view_as", "reshape_as", "unsqueeze_",
+    "squeeze_",
     "ravel", "atleast_2d",
 )  # fmt: skip
 def _view(lifter: Lifter, call: Call, output: int) -> Lifted:
@@ -93,7 +98,9 @@ def _grow(lifter: Lifter, x: Lifted, i: int, dims: Dims, call: Call) -> Lifted:
         zeros = lifter.node("Unsqueeze", [zeros, lifter.ints(*range(2, 2 + rank))]) if rank else zeros
         return Lifted(lifter.node("Add", [x.name, zeros]), new.dims, x.token)
     if len(dims[i]) != 1 or not isinstance(dims[i][0], int):
-        raise lifter.refusal(call, "spreads a value over an axis of letters or a second axis of tokens", "combine them directly")
+        raise lifter.refusal(
+            call, "spreads a value over an axis of letters or a second axis of tokens", "combine them directly"
+        )
     axis = new.axis(i)
     rank = new.lead + len(new.others)
     wide = lifter.node("Unsqueeze", [x.name, lifter.ints(axis)])
@@ -104,12 +111,14 @@ def _grow(lifter: Lifter, x: Lifted, i: int, dims: Dims, call: Call) -> Lifted:
 
 # -- element by element
 
+
 def _unary(op_type: str, **attributes: object) -> Maker:
     return lambda lifter, x: lifter.node(op_type, [x], **attributes)
 
 
 _UNARY: dict[str, Maker] = {
-    "tanh": _unary("Tanh"), "sigmoid": _unary("Sigmoid"), "relu": _unary("Relu"), "exp": _unary("Exp"), "log": _unary("Log"),
+    "tanh": _unary("Tanh"), "sigmoid": _unary("Sigmoid"), "relu": _unary("Relu"), "exp": _unary("Exp"),
+    "log": _unary("Log"),
     "neg": _unary("Neg"), "abs": _unary("Abs"), "sqrt": _unary("Sqrt"), "softplus": _unary("Softplus"),
     "sin": _unary("Sin"), "cos": _unary("Cos"), "softsign": _unary("Softsign"), "selu": _unary("Selu"),
     "__neg__": _unary("Neg"), "logsigmoid": lambda g, x: g.node("Neg", [g.node("Softplus", [g.node("Neg", [x])])]),
@@ -123,7 +132,9 @@ _UNARY: dict[str, Maker] = {
 
 def _elementwise(lifter: Lifter, call: Call, output: int) -> Lifted:
     x = operand(lifter, call)
-    return Lifted(_UNARY[call.name.rstrip("_") if call.name not in _UNARY else call.name](lifter, x.name), x.dims, x.token)
+    return Lifted(
+        _UNARY[call.name.rstrip("_") if call.name not in _UNARY else call.name](lifter, x.name), x.dims, x.token
+    )
 
 
 for _name in _UNARY:
@@ -157,6 +168,14 @@ def _gelu(lifter: Lifter, call: Call, output: int) -> Lifted:
     return Lifted(whole, x.dims, x.token)
 
 
+@rule("threshold", "_threshold")
+def _threshold(lifter: Lifter, call: Call, output: int) -> Lifted:
+    x = operand(lifter, call)
+    limit, value = argument(call, 1, "threshold"), argument(call, 2, "value")
+    above = lifter.node("Greater", [x.name, lifter.scalar(float(limit))])
+    return Lifted(lifter.node("Where", [above, x.name, lifter.scalar(float(value))]), x.dims, x.token)
+
+
 @rule("prelu")
 def _prelu(lifter: Lifter, call: Call, output: int) -> Lifted:
     x = operand(lifter, call)
@@ -186,11 +205,13 @@ def _clamp(lifter: Lifter, call: Call, output: int) -> Lifted:
 
 _BINARY = {
     "add": "Add", "sub": "Sub", "subtract": "Sub", "mul": "Mul", "multiply": "Mul", "div": "Div", "true_divide": "Div",
-    "maximum": "Max", "minimum": "Min", "pow": "Pow", "__radd__": "Add", "__rmul__": "Mul", "__rsub__": "Sub", "rsub": "Sub",
-    "__rdiv__": "Div", "__rtruediv__": "Div", "logical_and": "And", "logical_or": "Or", "__and__": "And", "__or__": "Or",
-    "gt": "Greater", "lt": "Less", "ge": "GreaterOrEqual", "le": "LessOrEqual", "eq": "Equal", "add_": "Add", "mul_": "Mul",
-    "sub_": "Sub", "div_": "Div", "__iadd__": "Add", "__imul__": "Mul", "__isub__": "Sub", "__itruediv__": "Div",
-    "__add__": "Add", "__sub__": "Sub", "__mul__": "Mul", "__truediv__": "Div", "__pow__": "Pow", "ne": "NotEqual",
+    "maximum": "Max", "minimum": "Min", "pow": "Pow", "__radd__": "Add", "__rmul__": "Mul", "__rsub__": "Sub",
+    "rsub": "Sub", "__rdiv__": "Div", "__rtruediv__": "Div", "logical_and": "And", "logical_or": "Or",
+    "__and__": "And", "__or__": "Or",
+    "gt": "Greater", "lt": "Less", "ge": "GreaterOrEqual", "le": "LessOrEqual", "eq": "Equal", "add_": "Add",
+    "mul_": "Mul", "sub_": "Sub", "div_": "Div", "__iadd__": "Add", "__imul__": "Mul", "__isub__": "Sub", 
+    "__itruediv__": "Div", "__add__": "Add", "__sub__": "Sub", "__mul__": "Mul", "__truediv__": "Div", 
+    "__pow__": "Pow", "ne": "NotEqual",
     "__eq__": "Equal", "__ne__": "NotEqual", "__gt__": "Greater", "__lt__": "Less", "__ge__": "GreaterOrEqual",
     "__le__": "LessOrEqual",
 }  # fmt: skip
@@ -240,14 +261,19 @@ def _integer_operands(lifter: Lifter, terms: Sequence[Any], dims: Dims, call: Ca
 def _with_count(lifter: Lifter, call: Call, output: int) -> Lifted:
     """Divided (or multiplied) by the number of tokens."""
     b = argument(call, 1, "other")
-    if isinstance(b, Varying) and list(b.values) == lifter.sizes.tokens.tolist() and _BINARY[call.name] in ("Div", "Mul"):
+    if (
+        isinstance(b, Varying)
+        and list(b.values) == lifter.sizes.tokens.tolist()
+        and _BINARY[call.name] in ("Div", "Mul")
+    ):
         x = operand(lifter, call)
         count = lifter.node("Cast", ["lengths"], to=TensorProto.FLOAT)
-        rank = len(x.others)
+        rank = len(x.others) + (2 if x.times > 1 else 0)  # with two token axes the batch stands in front of them
         count = lifter.node("Unsqueeze", [count, lifter.ints(*range(1, 1 + rank))]) if rank else count
-        if x.times < 2:
-            return Lifted(lifter.node(_BINARY[call.name], [x.name, count]), x.dims, x.token)
-    raise lifter.refusal(call, "computes with a Python number that differs from sentence to sentence", "compute it with tensors")
+        return Lifted(lifter.node(_BINARY[call.name], [x.name, count]), x.dims, x.token)
+    raise lifter.refusal(
+        call, "computes with a Python number that differs from sentence to sentence", "compute it with tensors"
+    )
 
 
 for _name in _BINARY:
@@ -279,10 +305,13 @@ def _finite(lifter: Lifter, term: Any, name: str) -> str:
 
 # -- tables and layers
 
+
 @rule("embedding")
 def _embedding(lifter: Lifter, call: Call, output: int) -> Lifted:
     if argument(call, 3, "max_norm") is not None:
-        raise lifter.refusal(call, "embedding has max_norm, which changes its table", "norm the table once and drop max_norm")
+        raise lifter.refusal(
+            call, "embedding has max_norm, which changes its table", "norm the table once and drop max_norm"
+        )
     ids, table = argument(call, 0, "input"), lifter.weight(argument(call, 1, "weight"))
     return lifter.gather(ids, table, "table")
 
@@ -291,8 +320,7 @@ def _embedding(lifter: Lifter, call: Call, output: int) -> Lifted:
 def _one_hot(lifter: Lifter, call: Call, output: int) -> Lifted:
     ids = argument(call, 0, "input")
     size = call.outputs[output].tensors[0].shape[-1]
-    found = lifter.gather(ids, np.eye(size, dtype=np.float32), "one_hot")
-    return found
+    return lifter.gather(ids, np.eye(size, dtype=np.float32), "one_hot")
 
 
 @rule("linear")
@@ -320,7 +348,9 @@ def times_matrix(lifter: Lifter, x: Lifted, matrix: Any, call: Call) -> Lifted:
 def merged_last(lifter: Lifter, x: Lifted, size: int, call: Call) -> Lifted:
     """Makes sure that the last axis is features, ``size`` of them."""
     if x.dims[-1] not in ((size,), () if size == 1 else (size,)):
-        raise lifter.refusal(call, "a layer runs over the tokens of a sentence, not over the features of each", "transpose first")
+        raise lifter.refusal(
+            call, "a layer runs over the tokens of a sentence, not over the features of each", "transpose first"
+        )
     return x
 
 
@@ -337,7 +367,9 @@ def _layer_norm(lifter: Lifter, call: Call, output: int) -> Lifted:
     x = operand(lifter, call)
     shape = argument(call, 1, "normalized_shape")
     if len(shape) != 1 or x.dims[-1] != (shape[0],):
-        raise lifter.refusal(call, "layer_norm runs over more than the features of each token", "norm the last axis alone")
+        raise lifter.refusal(
+            call, "layer_norm runs over more than the features of each token", "norm the last axis alone"
+        )
     ones = np.ones(shape[0], np.float32)
     weight, bias = argument(call, 2, "weight"), argument(call, 3, "bias")
     scale = lifter.weight(weight) if isinstance(weight, Term) else ones
@@ -374,7 +406,7 @@ def _batch_norm(lifter: Lifter, call: Call, output: int) -> Lifted:
 def _normalize(lifter: Lifter, call: Call, output: int) -> Lifted:
     x = operand(lifter, call)
     axis = single_axis(lifter, x, argument(call, 2, "dim", 1), call)
-    if argument(call, 1, "p", 2.0) != 2.0 or x.times > 0 and axis < x.lead:
+    if argument(call, 1, "p", 2.0) != 2.0 or (x.times > 0 and axis < x.lead):
         raise lifter.refusal(call, "normalises other than features by their length", "norm the features with p=2")
     length = lifter.node("ReduceL2", [x.name], axes=[axis], keepdims=1)
     length = lifter.node("Max", [length, lifter.scalar(argument(call, 3, "eps", 1e-12))])
@@ -383,6 +415,7 @@ def _normalize(lifter: Lifter, call: Call, output: int) -> Lifted:
 
 # -- reductions
 
+
 def single_axis(lifter: Lifter, x: Lifted, dim: int, call: Call) -> int:
     """The graph's axis of an author's axis; an axis of 1 is refused."""
     try:
@@ -390,7 +423,9 @@ def single_axis(lifter: Lifter, x: Lifted, dim: int, call: Call) -> int:
     except KeyError:
         what = "merged axes" if x.dims[dim % len(x.dims)] else "an axis of 1 (the batch axis, with one sentence)"
         raise lifter.refusal(
-            call, f"`{call.name}` runs over {what}: it would mix the sentences of a batch", "run it over features or tokens"
+            call,
+            f"`{call.name}` runs over {what}: it would mix the sentences of a batch",
+            "run it over features or tokens",
         ) from None
 
 
@@ -486,11 +521,14 @@ def _binary_extreme(lifter: Lifter, call: Call, output: int) -> Lifted:
 @rule("argmax", "argmin")
 def _arg_reduce(lifter: Lifter, call: Call, output: int) -> Lifted:
     raise lifter.refusal(
-        call, "the choice of the best is fed back into the computation", "choose tags from finished scores, not on the way"
+        call,
+        "the choice of the best is fed back into the computation",
+        "choose tags from finished scores, not on the way",
     )
 
 
 # -- products
+
 
 @rule("matmul", "bmm", "mm", "__matmul__", "__rmatmul__")
 def _matmul(lifter: Lifter, call: Call, output: int) -> Lifted:
@@ -537,9 +575,10 @@ def attend(lifter: Lifter, q: Lifted, k: Lifted, v: Lifted, scale: float | None,
     """softmax(q k' scale) v over the last two axes (tokens, features)."""
     if q.dims[-2] != (TIME,) or k.dims[-2] != (TIME,):
         raise lifter.refusal(
-            call, "attention runs over an axis of 1 (the batch axis, with one sentence): it would mix the sentences of a batch",
+            call,
+            "attention runs over an axis of 1 (the batch axis, with one sentence): it would mix a batch's sentences",
             "give it the tokens of a sentence (batch_first=True?)",
-        )  # fmt: skip
+        )
     size = q.dims[-1][0] if q.dims[-1] else 1
     order = [*range(len(k.dims) - 2), len(k.dims) - 1, len(k.dims) - 2]
     dims: Dims = (*q.dims[:-1], (TIME,))
@@ -558,8 +597,14 @@ def _multi_head(lifter: Lifter, call: Call, output: int) -> Lifted:
     q, k, v = (lifter.lift(argument(call, i, n)) for i, n in enumerate(("query", "key", "value")))
     size, heads = argument(call, 3, "embed_dim_to_check"), argument(call, 4, "num_heads")
     packed, bias = argument(call, 5, "in_proj_weight"), argument(call, 6, "in_proj_bias")
-    if call.kwargs.get("use_separate_proj_weight") or call.kwargs.get("attn_mask") is not None or argument(call, 7, "bias_k"):
-        raise lifter.refusal(call, "multi-head attention with masks, extra keys or sizes of its own", "use the plain form")
+    if (
+        call.kwargs.get("use_separate_proj_weight")
+        or call.kwargs.get("attn_mask") is not None
+        or argument(call, 7, "bias_k")
+    ):
+        raise lifter.refusal(
+            call, "multi-head attention with masks, extra keys or sizes of its own", "use the plain form"
+        )
     weights = np.split(lifter.weight(packed), 3)
     biases = np.split(lifter.weight(bias), 3) if isinstance(bias, Term) else [None] * 3
     parts = []
@@ -576,6 +621,7 @@ def _multi_head(lifter: Lifter, call: Call, output: int) -> Lifted:
 
 
 # -- parts and wholes
+
 
 @rule("cat", "concat", "concatenate", "hstack")
 def _cat(lifter: Lifter, call: Call, output: int) -> Lifted:
@@ -607,9 +653,13 @@ def joined(lifter: Lifter, terms: Sequence[Term], dim: int, dims: Dims, call: Ca
         raise lifter.refusal(call, "joins axes that were merged", "join features of each token")
     axis = target.axis(dim)
     names = []
-    for term, part in zip(terms, parts, strict=True):
+    for part in parts:
         own = part.dims if not new else (*part.dims[:dim], (), *part.dims[dim:])
-        wide = part.name if own[dim] else lifter.node("Unsqueeze", [part.name, lifter.ints(axis - target.lead + part.lead)])
+        wide = (
+            part.name
+            if own[dim]
+            else lifter.node("Unsqueeze", [part.name, lifter.ints(axis - target.lead + part.lead)])
+        )
         if part.lead != target.lead or any(a != b for i, (a, b) in enumerate(zip(own, dims, strict=True)) if i != dim):
             wide = _spread(lifter, wide, part, target, call)
         names.append(wide)
@@ -658,11 +708,149 @@ def sliced(lifter: Lifter, x: Lifted, axis: int, start: int, stop: int, dims: Di
     return Lifted(name, dims, x.token)
 
 
-@rule("unbind", "select", "narrow", "__getitem__", "index_select", "masked_select", "gather")
+@rule("unbind", "select", "narrow", "__getitem__", "index_select", "masked_select", "gather", "take_along_dim")
 def _index(lifter: Lifter, call: Call, output: int) -> Lifted:
     from .indexing import indexed
 
+    table, index = call.args[0], call.args[-1]
+    if call.name in ("__getitem__", "index_select") and table.is_constant and isinstance(index, Term):
+        ids = not index.is_static and not index.tensors[0].is_floating_point()
+        if ids and table.tensors[0].dim() == 2:
+            return lifter.regrouped(
+                lifter.gather(index, lifter.weight(table), "table"), out_dims(lifter, call, output), call
+            )
     return indexed(lifter, call, output)
+
+
+@rule("einsum")
+def _einsum(lifter: Lifter, call: Call, output: int) -> Lifted:
+    """The author's equation with a letter for the batch in front; what is added up over tokens is masked."""
+    equation = call.args[0].replace(" ", "")
+    terms = list(call.args[1]) if isinstance(call.args[1], (list, tuple)) else list(call.args[1:])
+    left, _, right = equation.partition("->")
+    if "." in equation or "Z" in equation or not right:
+        raise lifter.refusal(call, f"einsum with {equation!r}", "write all axes out")
+    names, sides = [], []
+    for term, letters in zip(terms, left.split(","), strict=True):
+        if term.is_constant:
+            names.append(lifter.array(lifter.weight(term)))
+            sides.append(letters)
+            continue
+        x = lifter.lift(term)
+        for i, letter in enumerate(letters):
+            if letter not in right and x.dims[i] and not isinstance(x.dims[i][0], int):
+                x = lifter.masked(x, x.axis(i), 0.0)
+        if any(len(d) > 1 for d in x.dims) or x.token:
+            raise lifter.refusal(call, "einsum over merged axes or in a loop", "use matmul")
+        names.append(lifter.explicit(x))
+        sides.append("Z" + letters)
+    made = lifter.node("Einsum", names, equation=f"{','.join(sides)}->Z{right}")
+    return lifter.from_explicit(made, out_dims(lifter, call, output), token=False)
+
+
+@rule("bilinear")
+def _bilinear(lifter: Lifter, call: Call, output: int) -> Lifted:
+    a, b = (lifter.lift(argument(call, i, f"input{i + 1}")) for i in (0, 1))
+    weight = lifter.weight(argument(call, 2, "weight"))  # (out, a, b)
+    count, rows, columns = weight.shape
+    if a.dims[:-1] != b.dims[:-1] or a.token != b.token or 1 in (count, columns):
+        raise lifter.refusal(call, "bilinear over values of different axes", "give both the same layout")
+    flat = weight.transpose(1, 0, 2).reshape(rows, count * columns)
+    left = lifter.regrouped(times_matrix(lifter, a, flat, call), (*a.dims[:-1], (count,), (columns,)), call)
+    right = lifter.node("Unsqueeze", [b.name, lifter.ints(b.lead + len(b.others) - 1)])
+    both = lifter.node("Mul", [left.name, right])
+    found = reduced(lifter, "ReduceSum", both, left.lead + len(left.others) - 1)
+    bias = argument(call, 3, "bias")
+    summed = Lifted(found, (*a.dims[:-1], (count,)), a.token)
+    return plus_row(lifter, summed, lifter.weight(bias) if isinstance(bias, Term) else None)
+
+
+@rule("addcmul", "addcmul_")
+def _addcmul(lifter: Lifter, call: Call, output: int) -> Lifted:
+    names, token = lifter.aligned(call.args[:3], out_dims(lifter, call, output), call)
+    product_name = lifter.node("Mul", names[1:])
+    if call.kwargs.get("value", 1) != 1:
+        product_name = lifter.node("Mul", [product_name, lifter.scalar(float(call.kwargs["value"]))])
+    return Lifted(lifter.node("Add", [names[0], product_name]), out_dims(lifter, call, output), token)
+
+
+@rule("lerp", "lerp_")
+def _lerp(lifter: Lifter, call: Call, output: int) -> Lifted:
+    """start + weight (end - start)."""
+    dims = out_dims(lifter, call, output)
+    names, token = lifter.aligned((call.args[0], call.args[1], argument(call, 2, "weight")), dims, call)
+    step = lifter.node("Mul", [names[2], lifter.node("Sub", [names[1], names[0]])])
+    return Lifted(lifter.node("Add", [names[0], step]), dims, token)
+
+
+@rule("glu")
+def _glu(lifter: Lifter, call: Call, output: int) -> Lifted:
+    x = operand(lifter, call)
+    dim = argument(call, 1, "dim", -1) % len(x.dims)
+    axis = single_axis(lifter, x, dim, call)
+    size = x.dims[dim][0]
+    if not isinstance(size, int):
+        raise lifter.refusal(call, "halves the tokens", "halve features")
+    dims = out_dims(lifter, call, output)
+    a, b = (sliced(lifter, x, axis, i, i + size // 2, dims).name for i in (0, size // 2))
+    return Lifted(lifter.node("Mul", [a, lifter.node("Sigmoid", [b])]), dims, x.token)
+
+
+@rule("cumsum")
+def _cumsum(lifter: Lifter, call: Call, output: int) -> Lifted:
+    """Sums of what stands before: nothing after a token counts, so padding does not."""
+    x = operand(lifter, call)
+    axis = single_axis(lifter, x, argument(call, 1, "dim"), call)
+    return Lifted(lifter.node("CumSum", [x.name, lifter.array(np.array(axis, np.int64))]), x.dims, x.token)
+
+
+@rule("pad_sequence")
+def _pad_sequence(lifter: Lifter, call: Call, output: int) -> Lifted:
+    sequences = argument(call, 0, "sequences")
+    if len(sequences) != 1:
+        raise lifter.refusal(call, "pads several sequences", "give it the one sentence")
+    return lifter.regrouped(lifter.lift(sequences[0]), out_dims(lifter, call, output), call)
+
+
+@rule("__setitem__", "index_put_", "index_put", "scatter", "scatter_", "index_fill", "scatter_add_", "index_copy_")
+def _write(lifter: Lifter, call: Call, output: int) -> Lifted:
+    base, index, item = call.args[:3]
+    whole = call.outputs[output]
+    if call.name == "__setitem__" and isinstance(item, Term) and _same_count(item, whole):
+        return lifter.regrouped(lifter.lift(item), out_dims(lifter, call, output), call)  # all of it is replaced
+    if call.name == "__setitem__" and isinstance(index, Term) and index.tensors[0].dtype == torch.bool:
+        return _write_masked(lifter, call, output)
+    if call.name in ("scatter_", "scatter") and base.is_static and len(call.args) > 3:
+        value = call.args[3]
+        blank = all(not bool(t.any()) for t in base.tensors)
+        if blank and isinstance(value, (int, float)) and index % len(lifter.dims(whole)) == len(lifter.dims(whole)) - 1:
+            size = whole.tensors[0].shape[-1]
+            table = (np.eye(size) * value).astype(np.float32)
+            ids = item
+            while ids.call is not None and ids.call.name in ("unsqueeze", "view", "reshape", "long", "data", "to"):
+                ids = ids.call.args[0]
+            found = lifter.gather(ids, table, "one_hot")
+            return lifter.regrouped(found, lifter.dims(whole), call)
+    chosen = next((c for t in call.inputs()[1:] if (c := choice_in(t)) is not None), None)
+    raise lifter.refusal(
+        chosen or call, "writes into parts of a tensor", "use torch.where, or write every token in one loop"
+    )
+
+
+def _same_count(a: Term, b: Term) -> bool:
+    return all(x.numel() == y.numel() for x, y in zip(a.tensors, b.tensors, strict=True))
+
+
+def _write_masked(lifter: Lifter, call: Call, output: int) -> Lifted:
+    """``x[mask] = number``, the mask over the first axes."""
+    base, mask, item = call.args[:3]
+    if isinstance(item, Term):
+        raise lifter.refusal(call, "writes values where a mask is", "use torch.where")
+    x, where = lifter.lift(base), lifter.lift(mask)
+    where = Lifted(where.name, (*where.dims, *[()] * (len(x.dims) - len(where.dims))), where.token)
+    fitted = lifter._broadcast(where, x, call, static=mask.is_constant)
+    number = np.array(item, np.float32 if base.tensors[0].is_floating_point() else np.int32)
+    return Lifted(lifter.node("Where", [fitted, lifter.array(number), x.name]), x.dims, x.token)
 
 
 @rule("flip", "fliplr", "flipud")
@@ -686,12 +874,15 @@ def _flip(lifter: Lifter, call: Call, output: int) -> Lifted:
 
 # -- loops over tokens, folded by `rolling`
 
+
 @rule("token")
 def _token(lifter: Lifter, call: Call, output: int) -> Lifted:
     x = operand(lifter, call)
     dim, keeps = call.args[1:3]
     if x.dims[dim] != (TIME,) or x.token or x.times != 1:
-        raise lifter.refusal(call, "a loop runs over something other than the tokens of the sentence", "loop over tokens")
+        raise lifter.refusal(
+            call, "a loop runs over something other than the tokens of the sentence", "loop over tokens"
+        )
     dims = (*x.dims[:dim], *([()] if keeps else []), *x.dims[dim + 1 :])
     return Lifted(x.name, dims, True)
 

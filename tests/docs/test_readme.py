@@ -1,5 +1,6 @@
 """Every command of the README is run, in order, as a reader would type it."""
 
+import json
 import re
 import shlex
 import shutil
@@ -16,6 +17,23 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line.strip() for block in BLOCKS for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+OWN = """
+from torch import nn
+
+class Tagger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.lstm, self.head = nn.Embedding(6, 8), nn.LSTM(8, 6, bidirectional=True), nn.Linear(12, 3)
+
+    def forward(self, sentence):
+        states, _ = self.lstm(self.embedding(sentence).view(len(sentence), 1, -1))
+        return self.head(states.view(len(sentence), -1))
+
+make = Tagger
+"""
+SAVE = "import torch, my_tagger; torch.save(my_tagger.make().state_dict(), 'my_tagger.pt')"
 
 
 def _kind(command: str) -> str:
@@ -62,6 +80,7 @@ def test_every_lstm_deploy_command_runs_in_the_order_of_the_readme(tmp_path):
 def test_python_examples_run(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "exported", tmp_path / "exported")
     shutil.copy(tmp_path / "exported" / "tutorial.onnx", tmp_path / "exported" / "tagger.onnx")
+    shutil.copy(ROOT / "tests" / "runtime" / "data" / "streaming.onnx", tmp_path / "exported" / "stream.onnx")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert blocks
@@ -81,4 +100,8 @@ def _small_corpus(folder: Path) -> None:
     rows = [f"{i}\t{word}\t_\t{tag}\t_\t_\t_\t_\t_\t_" for i, (word, tag) in enumerate(words, 1)]
     for name in ("train.conllu", "dev.conllu", "test.conllu"):
         (folder / name).write_text(("\n".join(rows) + "\n\n") * 8, encoding="utf-8")
+    (folder / "my_tagger.py").write_text(OWN, encoding="utf-8")
+    (folder / "words.json").write_text(json.dumps([word for word, _ in words]), encoding="utf-8")
+    (folder / "tags.json").write_text('["DET", "NOUN", "VERB"]', encoding="utf-8")
+    subprocess.run([sys.executable, "-c", SAVE], cwd=folder, check=True)
     (folder / "sentences.txt").write_text("They ate the fish\nthe cat saw a bird\n", encoding="utf-8")

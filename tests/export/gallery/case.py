@@ -65,7 +65,7 @@ class Case:
         encode: makes the entry's arguments; None for one LongTensor of shape (n,).
         line: for what must be refused, text of the source line to be named.
         batch: whether encode and entry take several sentences, padded.
-        inner: the scores from the entry's arguments, where the entry does not give them.
+        inner: the scores of all sentences from the entry's arguments, where the entry does not give them.
         reset: what the author does before each sentence.
     """
 
@@ -210,11 +210,11 @@ def case(
 
     Args:
         styles: words for the table, with commas between.
-        pick: output of the entry -> scores (n, tags).
+        pick: output of the entry, or of ``inner`` -> scores (n, tags).
         path: output of the entry -> tag ids; None for the best of the scores.
         loss: ``loss(module, gold tag ids, *arguments)``; None for the cross-entropy of the scores.
         reset: what the author does before each sentence.
-        inner: ``inner(module, *arguments)`` -> scores, where the entry gives none.
+        inner: ``inner(module, *arguments)`` -> what is picked from, where the entry gives no scores.
         rest: goes to `Case`.
     """
     arguments = encode or words.alone
@@ -231,7 +231,7 @@ def case(
         if reset:
             reset(module)
         with zero_start():
-            return inner(module, *arguments([sentence]))
+            return pick(inner(module, *arguments([sentence])))
 
     def best(module: nn.Module, sentence: list[str]) -> list[int]:
         return path(run(module, sentence)) if path else scores(module, sentence).argmax(-1).tolist()

@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,7 @@ VERDICTS = {
     "fixed length": "refuses other lengths, or batches, than the sample's",
     "wrong": "runs, and answers wrongly",
     "refused": "no file",
+    "crash": "no file, and an error that was not meant for the user",
 }
 COLUMNS = {"ours": "lstm-deploy", "dynamo": "exporter dynamo", "torchscript": "exporter TorchScript"}
 
@@ -106,7 +108,7 @@ def sentences_of(case: Case, lengths: list[int]) -> list[list[str]]:
 
 def free_axes(case: Case, batch: bool) -> list[set[int]]:
     """For each tensor that goes in, the axes whose size depends on the sentences."""
-    samples = [[SAMPLE] * (1 + batch), [OTHER] * (1 + batch), [SAMPLE] * (1 + 2 * batch)]
+    samples = [[length] * (1 + batch) for length in (SAMPLE, OTHER, SAMPLE + 1, 30)] + [[SAMPLE] * (1 + 2 * batch)]
     shapes = [[a.shape for a in leaves(arguments(case, sentences_of(case, lengths)))] for lengths in samples]
     return [
         {axis for shape in shapes[1:] for axis, size in enumerate(shape[i]) if size != first[axis]}
@@ -145,14 +147,14 @@ def write(case: Case, call: Callable[..., Any], exporter: str, batch: bool, path
 class Judge:
     """Runs a file and compares it with the author's module on one sentence alone."""
 
-    def __init__(self, case: Case, path: Path, scores_only: bool) -> None:
+    def __init__(self, case: Case, path: Path, call: Callable[..., Any], scores_only: bool) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 4
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self.case, self.module = case, case.make()
+        self.case, self.module, self.call = case, case.make(), call
         self.tags_asked = not scores_only and (case.kind == "emissions" or case.inner is not None)
 
     def run(self, sentences: list[list[str]]) -> list[np.ndarray]:
@@ -169,7 +171,7 @@ class Judge:
     def faithful(self, outputs: list[np.ndarray], sentences: list[list[str]]) -> bool:
         """Whether the outputs are those of the module on the same padded batch."""
         with torch.no_grad(), zero_start():
-            made = leaves(getattr(self.module, self.case.entry)(*arguments(self.case, sentences)))
+            made = leaves(self.call(self.module, *arguments(self.case, sentences)))
         pairs = [(a, b.numpy()) for a in outputs for b in made if a.shape == tuple(b.shape) and a.dtype.kind == "f"]
         return any(np.allclose(a, b, TOLERANCE, TOLERANCE) for a, b in pairs)
 
@@ -196,9 +198,9 @@ class Judge:
         return True
 
 
-def judged(case: Case, path: Path, scores_only: bool, batch: bool) -> tuple[str, str]:
+def judged(case: Case, path: Path, call: Callable[..., Any], scores_only: bool, batch: bool) -> tuple[str, str]:
     """(verdict, detail) of one file."""
-    judge = Judge(case, path, scores_only)
+    judge = Judge(case, path, call, scores_only)
     failed = []
     for length in LENGTHS:
         sentences = sentences_of(case, [length])
@@ -225,8 +227,10 @@ def judged(case: Case, path: Path, scores_only: bool, batch: bool) -> tuple[str,
 
 
 def first_line(error: Exception) -> str:
-    """The beginning of an error, on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:240]
+    """The beginning of an error's first cause, on one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return re.sub(r"\x1b\[\d+m", "", " ".join(f"{type(error).__name__}: {error}".split()))[:240]
 
 
 def theirs(case: Case, exporter: str) -> tuple[str, str]:
@@ -248,7 +252,7 @@ def attempts(case: Case, exporter: str, call: Callable[..., Any], scores_only: b
             path = Path(folder) / "model.onnx"
             try:
                 write(case, call, exporter, batch, path)
-                found.append(judged(case, path, scores_only, batch))
+                found.append(judged(case, path, call, scores_only, batch))
             except Exception as e:  # noqa: BLE001 - whatever an exporter says
                 found.append(("refused", first_line(e)))
     return min(found, key=lambda pair: list(VERDICTS).index(pair[0]))
@@ -267,6 +271,8 @@ def ours(case: Case) -> tuple[str, str]:
             export_module(case.make(), path, entry=case.entry, **rules)
         except LstmDeployError as e:
             return "refused", " ".join(str(e).split())[:400]
+        except Exception as e:  # noqa: BLE001 - an error of ours
+            return "crash", first_line(e)
         predictor = Predictor.load(path)
     sentences, module = draw(case, 24, seed=5), case.make()
     answer = predictor.session.run(predictor.encoder.encode(sentences))
@@ -274,8 +280,8 @@ def ours(case: Case) -> tuple[str, str]:
     for i, words in enumerate(sentences):
         with torch.no_grad():
             expected = log_probs(case.scores(module, words), case.kind).numpy()
-            path = case.path(module, words)
-        if answer.tag_ids[i, : len(words)].tolist() != path:
+            tags = case.path(module, words)
+        if answer.tag_ids[i, : len(words)].tolist() != tags:
             return "wrong", f"tags of {words}"
         if not np.allclose(found[i, : len(words)], expected, 1e-5, 1e-5):
             return "wrong", f"scores of {words}"
@@ -293,7 +299,8 @@ def in_a_process(case: Case, column: str) -> dict[str, str]:
     lines = done.stdout.splitlines()
     if done.returncode == 0 and lines:
         return dict(zip(("verdict", "detail"), json.loads(lines[-1]), strict=True))
-    return {"verdict": "refused", "detail": f"the process ended with {done.returncode}: {done.stderr[-200:]}"}
+    ending = f"the process ended with {done.returncode}: {' '.join(done.stderr[-200:].split())}"
+    return {"verdict": "crash" if column == "ours" else "refused", "detail": ending}
 
 
 def verdict(results: dict, case: Case, column: str) -> str:
@@ -301,10 +308,19 @@ def verdict(results: dict, case: Case, column: str) -> str:
     return results["cases"].get(case.name, {}).get(column, {}).get("verdict", "not yet")
 
 
+def cell(results: dict, case: Case, column: str) -> str:
+    """The verdict, and the line that our exporter names where it refuses."""
+    word = verdict(results, case, column)
+    if column != "ours" or word != "refused":
+        return word
+    named = re.search(r"\w+\.py:\d+", results["cases"][case.name][column]["detail"])
+    return f"refused, {named[0] if named else 'no line named'}"
+
+
 def page(results: dict) -> str:
     """The document."""
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
-    counts = {column: Counter(results["cases"][case.name][column]["verdict"] for case in CASES) for column in COLUMNS}
+    counts = {column: Counter(verdict(results, case, column) for case in CASES) for column in COLUMNS}
     lines = [
         "# Gallery: taggers as people write them",
         "",
@@ -324,7 +340,7 @@ def page(results: dict) -> str:
             lines.append(f"| {word} | {' | '.join(map(str, numbers))} | {meaning} |")
     lines += ["", f"| module | styles | {' | '.join(COLUMNS.values())} |", "| --- | --- | --- | --- | --- |"]
     for case in CASES:
-        row = [verdict(results, case, column) for column in COLUMNS]
+        row = [cell(results, case, column) for column in COLUMNS]
         lines.append(f"| {case.name} | {', '.join(case.styles)} | {' | '.join(row)} |")
     lines += [
         "",
@@ -336,7 +352,7 @@ def page(results: dict) -> str:
         "| --- | --- | --- | --- |",
     ]
     for case in REFUSED:
-        lines.append(f"| {case.name} | {case.styles[0]} | `{case.line}` | {verdict(results, case, 'ours')} |")
+        lines.append(f"| {case.name} | {case.styles[0]} | `{case.line}` | {cell(results, case, 'ours')} |")
     return "\n".join(lines) + "\n"
 
 
@@ -344,7 +360,7 @@ def main() -> None:
     """Runs what is asked for, keeps the rest."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ours", action="store_true", help="run our exporter only; the other columns stay")
-    parser.add_argument("--only", nargs="+", metavar="CASE", help="these cases only")
+    parser.add_argument("--only", nargs="*", metavar="CASE", help="these cases only; none: just the page")
     parser.add_argument("--worker", nargs=2, metavar=("CASE", "COLUMN"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
@@ -354,7 +370,7 @@ def main() -> None:
         return
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"cases": {}}
     for case in [*CASES, *REFUSED]:
-        if args.only and case.name not in args.only:
+        if args.only is not None and case.name not in args.only:
             continue
         row = results["cases"].setdefault(case.name, {})
         for column in COLUMNS:
