@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 DATA ?= ../shared/data/ud-english-ewt
 EWT := checkpoints/ewt
 
-.PHONY: help setup run test test-slow test-wheel lint treebank bench bench-peers clean
+.PHONY: help setup run test test-slow test-wheel lint treebank bench bench-peers gallery clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -70,6 +70,10 @@ bench-peers: ## Install spaCy and UDPipe beside, train them on the same treebank
 		$(DATA)/en_ewt-ud-dev.conllu.xz checkpoints/peers/spacy
 	$(PEERS)/bin/python benchmarks/contenders/udpipe_tagger.py train $(DATA)/en_ewt-ud-train.conllu.xz \
 		$(DATA)/en_ewt-ud-dev.conllu.xz checkpoints/peers/ewt.udpipe
+
+gallery: $(READY) ## Write docs/gallery.md: our exporter and both of PyTorch's on the gallery's modules; about 10 minutes
+	$(BIN)/pip install --quiet "onnxscript>=0.5"
+	$(BIN)/python -m tests.export.gallery.table
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .wheel-venv $(PEERS) dist build checkpoint checkpoints exported/tagger.onnx exported/ewt.onnx exported/ewt-int8.onnx

@@ -291,8 +291,7 @@ class _Recorder(TorchFunctionMode):
             if tensor.dtype in (torch.float16, torch.bfloat16):
                 raise LiftError(
                     f"{op.line}: computes in {str(tensor.dtype).removeprefix('torch.')}, whose rounding other "
-                    "machines do "
-                    "not repeat; call the module in float32 (model.float())"
+                    "machines do not repeat; call the module in float32 (model.float())"
                 )
             value = Value(tensor.detach().clone(), op, i, line=op.line, random=random)
             op.outputs.append(value)

@@ -25,8 +25,8 @@ def iob2_constraints(tags: Sequence[str]) -> Crf:
             f"{', '.join(odd[:8])} {'is' if len(odd) == 1 else 'are'} not" if odd else "there is no O, or nothing else:"
         )
         raise InputError(
-            f"the tags cannot be constrained to IOB2: {found}; expected O, B-X and, for each I-X, a B-X; "
-            "export without --constrain"
+            f"the tags cannot be constrained to IOB2: {found}; expected O, B-X and, for each I-X, a B-X; export "
+            "without --constrain"
         )
     count = len(tags)
     transitions, start = np.zeros((count, count), np.float32), np.zeros(count, np.float32)

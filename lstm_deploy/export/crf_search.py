@@ -341,8 +341,7 @@ def find_reading(
     if (alien := first.unexplained()) is not None:
         raise LiftError(
             f"{alien.line}: `{alien.name}` changes the scores of paths, which no Viterbi search does; decode by sums "
-            "and "
-            "maxima alone, or export the method that gives the scores (entry=...)"
+            "and maxima alone, or export the method that gives the scores (entry=...)"
         )
     checked = _trials(subject, parameters, tags, sentence, path_of, like, _CHECKING)
     longest = max(checked, key=lambda t: len(t.path)).decoder  # a sentence of one word meets no transition
@@ -387,8 +386,8 @@ def _trials(
         value = decoder.emissions
         if value is None:
             raise LiftError(
-                f"{_where(recording)}: the transitions ({', '.join(sorted(parameters))}) meet no scores of {tags} tags "
-                "for each token; give the decoder one score per token and tag"
+                f"{_where(recording)}: the transitions ({', '.join(sorted(parameters))}) meet no scores of {tags} "
+                "tags for each token; give the decoder one score per token and tag"
             )
         found.append(_Trial(decoder, decoder.scores(), path_of(recording)))
         if value.op is None or value.op not in recording.ops:
@@ -405,8 +404,7 @@ def _no_viterbi(decoder: Decoder, parameters: set[str]) -> LiftError:
     return LiftError(
         f"{decoder.where()}: the decoder is no Viterbi search over {', '.join(sorted(parameters))} that is known "
         "(transitions from-to or to-from, start and end scores as vectors, or rows or columns of the transitions); "
-        "export the "
-        "method that gives the scores (entry=...) and decode outside"
+        "export the method that gives the scores (entry=...) and decode outside"
     )
 
 

@@ -128,8 +128,7 @@ def _call(factory: Callable[[], Any], path: str) -> nn.Module:
     except Exception as e:  # somebody's code
         raise InputError(
             f"{path}: fails when called without arguments ({type(e).__name__}: {' '.join(str(e).split()):.200}); pass "
-            "a "
-            "function that makes the module"
+            "a function that makes the module"
         ) from e
     if not isinstance(module, nn.Module):
         raise InputError(f"{path}: gives a {type(module).__name__}; expected a torch.nn.Module")

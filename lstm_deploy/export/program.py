@@ -177,8 +177,8 @@ class Aligner:
                 return found
             raise LiftError(
                 f"{first.line or 'the result'}: other calls are made for other sentences "
-                f"(`{'`, `'.join(sorted(names))}`): Python "
-                "decides by the sentence's content or length; compute it with tensors, the same for every sentence"
+                f"(`{'`, `'.join(sorted(names))}`): Python decides by the sentence's content or length; compute it "
+                "with tensors, the same for every sentence"
             )
         if all(v.is_leaf for v in values):
             rows = [v.rows for v in values] if all(v.rows for v in values) else None

@@ -278,23 +278,20 @@ class Roller:
         if offender := self._not_affine(values):
             return LiftError(
                 f"{offender.line}: `{offender.name}` makes this loop a recurrence that is not an LSTM, GRU or RNN "
-                "with affine gates; use "
-                "such a cell (nn.LSTMCell, or gates that are linear in input and state)"
+                "with affine gates; use such a cell (nn.LSTMCell, or gates that are linear in input and state)"
             )
         lines = [str(v.line) for v in values if v.line]
         where = lines[0] if lines else "the result"
         other = next((line for line in lines if line != where), where)
         return LiftError(
             f"{where}: tokens are not all treated alike in this loop (another token: {other}); only loops whose steps "
-            "are "
-            "the same for every token, or an LSTM, GRU or RNN step with affine gates, can be exported"
+            "are the same for every token, or an LSTM, GRU or RNN step with affine gates, can be exported"
         )
 
     def _unlike_ops(self, ops: list[Op]) -> LiftError:
         return LiftError(
             f"{ops[0].line}: `{ops[0].name}` is called differently from token to token, or as a step of a recurrence "
-            "that is "
-            "not an LSTM, GRU or RNN with affine gates; use such a recurrence, or treat every token alike"
+            "that is not an LSTM, GRU or RNN with affine gates; use such a recurrence, or treat every token alike"
         )
 
     def _not_affine(self, values: list[Value]) -> Op | None:

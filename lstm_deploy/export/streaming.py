@@ -38,8 +38,8 @@ def check_streams(*, bidirectional: bool, precision: Precision, decodes_path: bo
         )
     if decodes_path:
         raise InputError(
-            "the best path through a sentence is known at its end only; expected a tagger that takes each token's best "
-            "tag to stream: export without --constrain, or (with a CRF) without --streaming"
+            "the best path through a sentence is known at its end only; expected a tagger that takes each token's "
+            "best tag to stream: export without --constrain, or (with a CRF) without --streaming"
         )
     if precision == "int8":
         raise InputError(

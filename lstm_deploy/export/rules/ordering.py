@@ -1,7 +1,7 @@
 """Sorting by length for packing, and back: in a batch of whole rows that never mattered, so it disappears."""
 
-from .lifting import Lifted, Lifter, rule
-from .program import Call, Term
+from ..lifting import Lifted, Lifter, rule
+from ..program import Call, Term
 
 
 def is_order(term: Term) -> bool:

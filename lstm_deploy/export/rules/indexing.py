@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from .lifting import TIME, Dims, Lifted, Lifter
-from .program import Call, Term, Varying, choice_in
+from ..lifting import TIME, Dims, Lifted, Lifter, rule
+from ..program import Call, Term, Varying, choice_in
+from .calls import out_dims
+from .ordering import is_order
 
 
 def indexed(lifter: Lifter, call: Call, output: int) -> Lifted:
@@ -138,8 +140,6 @@ def _is_all(lifter: Lifter, part: slice) -> bool:
 
 def _by_tensor(lifter: Lifter, x: Lifted, parts: list[Any], call: Call, output: int) -> Lifted:
     """An index that is a tensor: all of an axis (a mask of ones, the identity), or fixed features."""
-    from .ordering import is_order
-
     terms = [(i, p) for i, p in enumerate(parts) if isinstance(p, Term)]
     if (letters := _last_letters(lifter, x, terms)) is not None:
         return lifter.regrouped(letters, lifter.dims(call.outputs[output]), call)
@@ -198,3 +198,56 @@ def _last_letters(lifter: Lifter, x: Lifted, terms: list[tuple[int, Term]]) -> L
 def before_order(x: Lifted, at: int) -> bool:
     """The axis is the tokens'."""
     return x.dims[at] == (TIME,)
+
+
+@rule("unbind", "select", "narrow", "__getitem__", "index_select", "masked_select", "gather", "take_along_dim")
+def _index(lifter: Lifter, call: Call, output: int) -> Lifted:
+    table, index = call.args[0], call.args[-1]
+    if call.name in ("__getitem__", "index_select") and table.is_constant and isinstance(index, Term):
+        ids = not index.is_static and not index.tensors[0].is_floating_point()
+        if ids and table.tensors[0].dim() == 2:
+            return lifter.regrouped(
+                lifter.gather(index, lifter.weight(table), "table"), out_dims(lifter, call, output), call
+            )
+    return indexed(lifter, call, output)
+
+
+@rule("__setitem__", "index_put_", "index_put", "scatter", "scatter_", "index_fill", "scatter_add_", "index_copy_")
+def _write(lifter: Lifter, call: Call, output: int) -> Lifted:
+    base, index, item = call.args[:3]
+    whole = call.outputs[output]
+    if call.name == "__setitem__" and isinstance(item, Term) and _same_count(item, whole):
+        return lifter.regrouped(lifter.lift(item), out_dims(lifter, call, output), call)  # all of it is replaced
+    if call.name == "__setitem__" and isinstance(index, Term) and index.tensors[0].dtype == torch.bool:
+        return _write_masked(lifter, call, output)
+    if call.name in ("scatter_", "scatter") and base.is_static and len(call.args) > 3:
+        value = call.args[3]
+        blank = all(not bool(t.any()) for t in base.tensors)
+        if blank and isinstance(value, (int, float)) and index % len(lifter.dims(whole)) == len(lifter.dims(whole)) - 1:
+            size = whole.tensors[0].shape[-1]
+            table = (np.eye(size) * value).astype(np.float32)
+            ids = item
+            while ids.call is not None and ids.call.name in ("unsqueeze", "view", "reshape", "long", "data", "to"):
+                ids = ids.call.args[0]
+            found = lifter.gather(ids, table, "one_hot")
+            return lifter.regrouped(found, lifter.dims(whole), call)
+    chosen = next((c for t in call.inputs()[1:] if (c := choice_in(t)) is not None), None)
+    raise lifter.refusal(
+        chosen or call, "writes into parts of a tensor", "use torch.where, or write every token in one loop"
+    )
+
+
+def _same_count(a: Term, b: Term) -> bool:
+    return all(x.numel() == y.numel() for x, y in zip(a.tensors, b.tensors, strict=True))
+
+
+def _write_masked(lifter: Lifter, call: Call, output: int) -> Lifted:
+    """``x[mask] = number``, the mask over the first axes."""
+    base, mask, item = call.args[:3]
+    if isinstance(item, Term):
+        raise lifter.refusal(call, "writes values where a mask is", "use torch.where")
+    x, where = lifter.lift(base), lifter.lift(mask)
+    where = Lifted(where.name, (*where.dims, *[()] * (len(x.dims) - len(where.dims))), where.token)
+    fitted = lifter._broadcast(where, x, call, static=mask.is_constant)
+    number = np.array(item, np.float32 if base.tensors[0].is_floating_point() else np.int32)
+    return Lifted(lifter.node("Where", [fitted, lifter.array(number), x.name]), x.dims, x.token)
