@@ -203,6 +203,7 @@ class _Recorder(TorchFunctionMode):
         self._by_id: dict[int, Value] = {}
         self._by_memory: dict[tuple[Any, ...], Value] = {}
         self._alive: list[Tensor] = []
+        self._same_memory: dict[tuple[Any, ...], list[Tensor]] = {}
         self._stale: dict[int, Line | None] = {}
         self._on_storage: dict[int, list[Value]] = {}
         self._arguments = 0
@@ -297,12 +298,13 @@ class _Recorder(TorchFunctionMode):
             op.outputs.append(value)
             self._know(tensor, value)
             if tensor is changed:  # whoever else holds this very memory sees the change
-                for other in self._alive:
+                for other in self._same_memory[_memory(tensor)]:
                     if other is not tensor and _memory(other) == _memory(tensor):
                         self._by_id[id(other)] = value
 
     def _know(self, tensor: Tensor, value: Value) -> None:
         self._alive.append(tensor)
+        self._same_memory.setdefault(_memory(tensor), []).append(tensor)
         self._by_id[id(tensor)] = value
         self._by_memory[_memory(tensor)] = value
         self._on_storage.setdefault(_storage(tensor), []).append(value)

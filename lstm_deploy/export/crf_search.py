@@ -37,12 +37,16 @@ _FORBIDDEN = -1000.0
 _MOST = 16
 """Constants of a shape that are tried."""
 _TIE = 1e-6
-_FINDING = tuple((n, (0.3, 1.0, 1.0, 3.0)) for n in (2, 3, 4, 1, 2, 3, 5, 6, 4, 2, 3, 8))
-"""Tokens, and sizes of the scores that are put in, beside the module's own."""
+_FINDING = tuple(
+    tuple((n, (0.5, 2.0, 6.0)) for n in lengths)
+    for lengths in ((4, 1, 2), (3, 2, 5), (6, 2), (3, 1, 2), (4, 2), (2, 8))
+)
+"""For each stirring: tokens, and sizes of the scores that are put in, beside the module's own."""
 _CHECKING = (
     *((n, (0.05, 0.2, 0.5, 1.0, 2.0, 8.0)) for n in (1, 2, 3, 5, 8, 13)),
     (24, (0.2, 1.0, 5.0, 40.0)),
     (40, (1.0, 40.0)),
+    *((n, (0.3, 1.0)) for n in (64, 130, 200)),
 )
 _SEED = 7
 Floats = NDArray[Any]
@@ -122,7 +126,7 @@ class Decoder:
     def _selected_from(self, value: Value) -> Value | None:
         """What a value was picked out of, masked or written into a table of Python's making."""
         op = value.op
-        if op is None or op.name not in _SELECTIONS | _MASKINGS:
+        if op is None or op.name not in _SELECTIONS | _MASKINGS or (op.name in _SCALINGS and not _by_mask(op)):
             return None
         wordy = [v for v in op.inputs() if v.tensor.is_floating_point() and self._kind(v)[1] and self._from_words(v)]
         return wordy[0] if len(wordy) == 1 and (op.name in _MASKINGS or wordy[0] is op.args[0]) else None
@@ -232,6 +236,11 @@ class Decoder:
             squeezed = squeezed.T
         return squeezed.reshape(self._n, self._tags)
 
+    def has(self, reading: Reading) -> bool:
+        """Whether it reads all that a reading does."""
+        vectors = [which[1] for which in (reading.start, reading.end) if which[0] == "vector"]
+        return reading.square in self.squares and all(key in self.vectors for key in vectors)
+
     def crf(self, reading: Reading) -> Crf:
         """The numbers of a reading."""
         square = self.squares[reading.square]
@@ -328,13 +337,14 @@ def find_reading(
     Raises:
         LiftError: there is none, or the decoder is no Viterbi search after all.
     """
-    stirred = _stirred(subject, parameters)
-    trials = _trials(stirred, parameters, tags, sentence, path_of, like, _FINDING)
-    first = trials[0].decoder
-    few = sorted(trials, key=lambda t: len(t.path))[:12]
+    groups = []
+    for seed, plan in enumerate(_FINDING):
+        stirred = _stirred(subject, parameters, seed)
+        trials = _trials(stirred, parameters, tags, sentence, path_of, like, plan)
+        groups.append((_longest(trials), trials))
+    first = groups[0][0]
     for reading in _readings(first, tags):
-        crf = first.crf(reading)
-        if all(t.agrees(crf) for t in few) and all(t.agrees(crf) for t in trials):
+        if all(_agree(trials, decoder, reading) for decoder, trials in groups):
             break
     else:
         raise _no_viterbi(first, parameters)
@@ -344,11 +354,22 @@ def find_reading(
             "and maxima alone, or export the method that gives the scores (entry=...)"
         )
     checked = _trials(subject, parameters, tags, sentence, path_of, like, _CHECKING)
-    longest = max(checked, key=lambda t: len(t.path)).decoder  # a sentence of one word meets no transition
-    for trial in checked:
-        if not trial.agrees(longest.crf(reading)):
-            raise _no_viterbi(trial.decoder, parameters)
+    if not _agree(checked, _longest(checked), reading):
+        raise _no_viterbi(checked[0].decoder, parameters)
     return reading
+
+
+def _agree(trials: list["_Trial"], decoder: Decoder, reading: Reading) -> bool:
+    """Whether a reading of this decoder's parameters gives every path; not where it lacks one of them."""
+    if not decoder.has(reading):
+        return False
+    crf = decoder.crf(reading)
+    return all(trial.agrees(crf) for trial in trials)
+
+
+def _longest(trials: list["_Trial"]) -> Decoder:
+    """A decoder with all of its parameters: a sentence of one word meets no transition."""
+    return max(trials, key=lambda t: len(t.path)).decoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -439,7 +460,7 @@ def _different(constants: dict[Any, Floats]) -> list[Any]:
     return kept
 
 
-def _stirred(subject: Subject, parameters: set[str]) -> Subject:
+def _stirred(subject: Subject, parameters: set[str], seed: int) -> Subject:
     """The subject with other numbers in the transitions, so that every way of reading them gives other paths."""
     results: list[torch.Tensor] = []  # of earlier calls, kept in attributes: no deep copy takes them as they are
     for part in subject.module.modules():
@@ -447,7 +468,7 @@ def _stirred(subject: Subject, parameters: set[str]) -> Subject:
             vars(part), lambda x: results.append(x) if isinstance(x, torch.Tensor) and x.grad_fn is not None else None
         )
     module = copy.deepcopy(subject.module, {id(t): t.detach().clone() for t in results})
-    random = torch.Generator().manual_seed(_SEED)
+    random = torch.Generator().manual_seed(_SEED + seed)
     with torch.no_grad():
         for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
             if name in parameters and tensor.is_floating_point() and not _is_mask(tensor):

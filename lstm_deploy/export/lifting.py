@@ -398,7 +398,7 @@ class Lifter:
         if at == TIME:
             limit = self._minus_one("lengths") if stem else "lengths"
             column = self._once("steps_column", "Unsqueeze", [self.steps(), self.ints(1)])
-            mask = self._once(f"is_{stem}token", op_type, [column, limit])  # (sequence, batch)
+            mask = self._once(f"is_{stem}token", op_type, [column, limit]) if stem else self._is_token()
             if x.times == 1:
                 return self._unsqueezed(mask, range(2, rank))
             by_row = self._once(f"is_{stem}token_by_row", "Transpose", [mask], perm=[1, 0])
@@ -418,6 +418,11 @@ class Lifter:
         at_axis = self._unsqueezed(self._positions_of(atom), range(1, rank - axis))
         return self.node("Equal", [at_axis, self._unsqueezed(self._minus_one(lengths), range(2, rank))])
 
+    def _is_token(self) -> str:
+        """(sequence, batch): which are no padding."""
+        column = self._once("steps_column", "Unsqueeze", [self.steps(), self.ints(1)])
+        return self._once("is_token", "Less", [column, "lengths"])
+
     def _minus_one(self, name: str) -> str:
         return self.node("Sub", [name, self.graph.constant("int_one", np.array(1, np.int32))])
 
@@ -436,7 +441,10 @@ class Lifter:
         if atom[0] == LETTERS:
             found = self._once("time_first_char_lengths", "Transpose", ["char_lengths"], perm=[1, 0])
         else:
-            found = self._once("sentence_width", "ReduceMax", ["char_lengths"], axes=[1], keepdims=0)
+            letters = self._once("time_first_char_lengths", "Transpose", ["char_lengths"], perm=[1, 0])
+            none = self.graph.constant("no_letters", np.array(0, np.int32))
+            real = self._once("letters_of_tokens", "Where", [self._is_token(), letters, none])  # padding has no say
+            found = self._once("sentence_width", "ReduceMax", [real], axes=[0], keepdims=0)
         if atom[1]:
             found = self.node("Add", [found, self.graph.constant(f"plus_{atom[1]}", np.array(atom[1], np.int32))])
         return found

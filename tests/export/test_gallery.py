@@ -111,6 +111,24 @@ def test_batched_is_one_by_one(case, exported):
 
 
 @needs_exporter
+@every_case
+def test_what_stands_at_padding_changes_nothing(case, exported):
+    predictor = exported(case)
+    inputs = predictor.encoder.encode(draw(case, 12, seed=3))
+    random = np.random.default_rng(0)
+    padding = np.arange(max(inputs["lengths"])) >= inputs["lengths"][:, None]
+    other = {kind: ids.copy() for kind, ids in inputs.items()}
+    rows = {spec["kind"]: spec["rows"] for spec in predictor.metadata.inputs() if "rows" in spec}
+    for kind, ids in other.items():
+        if kind != "lengths":
+            limit = rows[kind] if kind in rows else inputs["char_ids"].shape[2] + 1
+            ids[padding] = random.integers(0, limit, ids[padding].shape)
+    found, expected = predictor.session.run(other), predictor.session.run(inputs)
+    assert found.tag_ids.tolist() == expected.tag_ids.tolist()
+    assert (found.of_tags[~padding] == expected.of_tags[~padding]).all()
+
+
+@needs_exporter
 @every_refused
 def test_is_refused_with_its_line_and_no_file(case, tmp_path):
     with pytest.raises(LstmDeployError) as refusal:
