@@ -131,7 +131,8 @@ def summary(result: dict[str, Any]) -> str:
     facts, rate, cold = result["machine"], result["tokens_per_second"], result["cold"]
     shown = [OURS, INT8, "PyTorch bucketed", "spaCy", "UDPipe"]
     lines = [
-        f"On {facts['cores']} cores of an {facts['processor'].replace('(R)', '')} (AVX-512, AMX), load "
+        f"On {facts['cores']} cores of an {facts['processor'].replace('(R)', '')} "
+        f"({', '.join(facts['instructions'])}), load "
         f"{facts['load_before'][0]:.1f} before and {result['load_after'][0]:.1f} after, {facts['date']}; "
         + ", ".join(f"{name} {v}" for name, v in facts["versions"].items() if name != "lstm-deploy")
         + ". UD English EWT, test and dev,",

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -448,6 +449,7 @@ def machine(args: argparse.Namespace, cores: int) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "processor": _processor(),
+        "instructions": _instructions(),
         "cores": cores,
         "load_before": os.getloadavg(),
         "python": platform.python_version(),
@@ -496,6 +498,16 @@ def same(found: list[list[str]], expected: list[list[str]]) -> float:
     """Fraction of tags that are equal."""
     pairs = [pair for a, b in zip(found, expected, strict=True) for pair in zip(a, b, strict=True)]
     return sum(a == b for a, b in pairs) / len(pairs)
+
+
+def _instructions() -> list[str]:
+    """Those that decide about the speed of matrix products, as far as the system tells."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return []
+    names = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "amx_int8": "AMX"}
+    return [name for flag, name in names.items() if re.search(rf"\b{flag}\b", flags)]
 
 
 def _processor() -> str:
