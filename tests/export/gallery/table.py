@@ -298,9 +298,15 @@ def in_a_process(case: Case, column: str) -> dict[str, str]:
         return {"verdict": "refused", "detail": f"no end after {LIMIT} s"}
     lines = done.stdout.splitlines()
     if done.returncode == 0 and lines:
-        return dict(zip(("verdict", "detail"), json.loads(lines[-1]), strict=True))
+        verdict, detail = json.loads(lines[-1])
+        return {"verdict": verdict, "detail": _without_folders(detail)}
     ending = f"the process ended with {done.returncode}: {' '.join(done.stderr[-200:].split())}"
-    return {"verdict": "crash" if column == "ours" else "refused", "detail": ending}
+    return {"verdict": "crash" if column == "ours" else "refused", "detail": _without_folders(ending)}
+
+
+def _without_folders(text: str) -> str:
+    """A message without where this machine keeps its files."""
+    return re.sub(r"/\S*/site-packages/", "", text).replace(f"{ROOT}/", "")
 
 
 def verdict(results: dict, case: Case, column: str) -> str:
