@@ -208,7 +208,7 @@ def _module_options(command: _F) -> _F:
     type=click.Choice(["fp32", "fp16", "int8"]),
     default="fp32",
     show_default=True,
-    help="fp16: half the file; int8: a quarter of it, and more than twice as fast on many sentences.",
+    help="fp16: half the file; int8: a quarter of it, about twice as fast on many sentences.",
 )
 @click.option("--dev", type=_PATH, help="With fp16 and int8: tagged file to measure on what rounding costs.")
 @click.option("--max-drop", type=_Rate(0), help="Points of accuracy (and entity F1) that it may cost [0.1].")
@@ -291,6 +291,8 @@ def _export_own(ctx: click.Context, output: Path) -> None:
         unknown=params["unknown"],
         streaming=params["streaming"],
     )
+    if params["weights"] is None:
+        _say(f"no --weights: the weights are those that {params['module']} has when it is made")
     proof = exported.proof
     _say(
         f"{output}: {proof.tokens:,} tokens in {proof.batches} ragged batches equal the module's on single sentences "
@@ -303,6 +305,15 @@ def _figures(proof: Any) -> str:
     return f"largest difference {proof.max_difference:.2g}, {proof.ties} ties" + (
         "" if chunks is None else f"; in chunks {chunks:.2g} from the whole"
     )
+
+
+def _check_texts(texts: tuple[str, ...], source: Path | None) -> None:
+    if texts and source:
+        raise click.UsageError("TEXT and --input cannot be given together")
+    if model_file := next((text for text in texts if text.endswith(".onnx") and Path(text).is_file()), None):
+        raise click.UsageError(f"{model_file} is a model file, not a text: give it as --model {model_file}")
+    if not texts and source is None and (sys.stdin is None or sys.stdin.isatty()):
+        raise click.UsageError('nothing to tag: give "a text", --input FILE, or pipe sentences in')
 
 
 @main.command()
@@ -344,10 +355,7 @@ def run(
     lstm-deploy run --input corpus.conllu.xz --format conllu --output tagged.conllu
     lstm-deploy run --provider cuda --format jsonl < sentences.txt
     """
-    if texts and source:
-        raise click.UsageError("TEXT and --input cannot be given together")
-    if not texts and source is None and (sys.stdin is None or sys.stdin.isatty()):
-        raise click.UsageError('nothing to tag: give "a text", --input FILE, or pipe sentences in')
+    _check_texts(texts, source)
     if margin is not None and window is None:
         raise click.UsageError("--margin is the context of windows: give --window too")
     from .streaming import StreamingPredictor, open_predictor

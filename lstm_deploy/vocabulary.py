@@ -56,7 +56,8 @@ class Vocabulary:
         if found is None:
             raise UnknownWordError(
                 f"the model has no word {token!r:.60} and no unknown word to take for it; expected one of its "
-                f"{len(self._ids):,} words; export again with --unknown WORD, or train with an unknown word"
+                f"{len(self._ids):,} words; export again with --unknown WORD where the "
+                "vocabulary has a word for unseen ones, else train with one"
             )
         return found
 

@@ -94,12 +94,13 @@ def rule(*names: str) -> Callable[[Handler], Handler]:
 class Lifter:
     """Writes the graph of a program, from the terms that are asked for back to the inputs."""
 
-    def __init__(self, sizes: Sizes, rows: int, vectors: Any = None, letter_padding: int = 0) -> None:
+    def __init__(self, sizes: Sizes, rows: int, vectors: Any = None, letter_padding: int = 0, letters: int = 0) -> None:
         self.graph = GraphWriter()
         self.sizes = sizes
         self.rows = rows
         self.vectors = vectors
         self.letter_padding = letter_padding
+        self.letters = letters
         self.recurrences: dict[int, Any] = {}
         self.used: set[str] = set()
         self.notes: set[str] = set()
@@ -353,15 +354,17 @@ class Lifter:
         return Lifted(name, dims, found.token)
 
     def table(self, ids: Term, table: Any) -> Any:
-        """The rows that ids of words can reach; the file has as many as the vocabulary."""
-        if ids.kind != "word_ids":
-            return table
-        if len(table) < self.rows:
+        """The rows that ids can reach; the file has as many as the vocabulary, or the characters."""
+        rows, what = (self.rows, "vocabulary") if ids.kind == "word_ids" else (self.letters, "characters")
+        if len(table) < rows:
             raise self.refusal(
-                ids, f"a table of {len(table)} rows is looked up by a vocabulary with ids to {self.rows - 1}",
-                "give the vocabulary that the tagger was trained with",
-            )  # fmt: skip
-        return table[: self.rows]
+                ids,
+                f"a table of {len(table)} rows is looked up by ids to {rows - 1} of the {what}",
+                f"give the {what} that the tagger was trained with",
+            )
+        if len(table) > rows:
+            self.notes.add(f"a table has {len(table)} rows, of which the {what} reach {rows}; the others are left out")
+        return table[:rows]
 
     # -- the number of tokens and letters
 

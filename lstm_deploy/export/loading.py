@@ -74,18 +74,20 @@ def import_object(path: str) -> Any:
     """
     module, colon, name = path.partition(":")
     if not colon or not module or not name:
-        raise InputError(f"{path!r} names no object; expected package.module:name")
+        raise InputError(f"{path!r} names no object; expected package.module:name, with a colon")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
         found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
     except Exception as e:  # importing runs somebody's code, which may raise anything
         reason = " ".join(str(e).split())
         raise InputError(
             f"{path}: cannot be imported ({type(e).__name__}: {reason:.200}); run from the folder that holds {module}"
         ) from e
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise InputError(f"{path}: {module} has no {name}; expected the name of something in it")
+        found = getattr(found, part)
     return found
 
 

@@ -2,7 +2,7 @@
 
 import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,7 +54,7 @@ def export_module(
     tags: Names,
     entry: str = "forward",
     encode: Callable[[list[list[str]]], Any] | None = None,
-    spec: Spec | None = None,
+    spec: Spec | Mapping[str, Any] | None = None,
     streaming: bool = False,
 ) -> Exported:
     """Exports a tagger as it is: one sentence at a time or batched, packed or not, with its CRF.
@@ -78,6 +78,8 @@ def export_module(
         OutputError: ``output`` cannot be written.
     """
     import_onnxruntime()
+    if isinstance(spec, Mapping):
+        spec = Spec.from_json(dict(spec), "spec")
     tagger = _Tagger(module, vocabulary, tags, entry, encode, spec or Spec(), streaming=streaming)
     graph, metadata = tagger.lifted()
     with TemporaryDirectory(prefix="lstm-deploy-") as scratch:
@@ -169,8 +171,10 @@ class _Tagger:
         except Exception as e:
             name = f"{type(self.subject.module).__name__}.{self.subject.entry}"
             raise LiftError(
-                f"{name} does not run on one sentence of {len(tokens)} words ({type(e).__name__}: "
-                f"{' '.join(str(e).split()):.200}); pass encode, which makes its arguments for [tokens]"
+                f"{_failing_line(e) or name}: {name} does not run on one sentence of {len(tokens)} words "
+                f"({type(e).__name__}: {' '.join(str(e).split()):.200}); encode (--encode package.module:function) "
+                "has to make the arguments of the entry, one or a tuple, for a list of one sentence, unseen words "
+                "included where there is an unknown word"
             ) from e
         if any(not _same_answers(answers[0], other) for other in answers[1:]):
             raise LiftError(
@@ -221,6 +225,7 @@ class _Tagger:
             self.inputs.rows,
             self.inputs.spec.vectors,
             self.inputs.characters.padding_id if self.inputs.characters else 0,
+            len(self.inputs.characters) if self.inputs.characters else 0,
         )
         if self._streaming:
             check_streams(bidirectional=False, precision="fp32", decodes_path=crf is not None)

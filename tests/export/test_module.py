@@ -276,6 +276,29 @@ def test_the_command_fails_in_one_line_and_leaves_no_file(folder, tmp_path, more
     assert not (tmp_path / "o.onnx").exists()
 
 
+def test_without_weights_it_says_so(folder):
+    done = _export(folder[0], "--entry", "tag", "--encode", f"{folder[0]}:encode", "--unknown", "UNK")
+    assert done.exit_code == 0
+    assert "no --weights" in done.output
+
+
+def test_a_spec_may_be_a_dictionary(tagger, tmp_path):
+    export_module(tagger, tmp_path / "a.onnx", vocabulary=WORDS, tags=TAGS, spec={"unknown": "UNK"})
+    assert Predictor.load(tmp_path / "a.onnx").predict(["whale"]).tags
+
+
+def test_rows_that_no_word_reaches_are_left_out_and_said(tagger, tmp_path):
+    export_module(tagger, tmp_path / "a.onnx", vocabulary=list(WORDS)[:3], tags=TAGS)
+    assert any("5 rows" in note for note in Predictor.load(tmp_path / "a.onnx").metadata.notes)
+
+
+def test_a_model_file_given_as_a_text_is_wrong_usage(tagger, tmp_path):
+    export_module(tagger, tmp_path / "a.onnx", vocabulary=WORDS, tags=TAGS)
+    done = CliRunner().invoke(main, ["run", str(tmp_path / "a.onnx"), "the fish"])
+    assert done.exit_code == 2
+    assert "--model" in done.output
+
+
 def test_a_pickle_that_is_no_state_dict_is_never_run(folder, tmp_path):
     import pickle
 
