@@ -38,7 +38,6 @@ _SILENT = {
     "backward",
     "is_complex", "is_nonzero", "retain_grad", "untyped_storage", "is_same_size", "type",
 }  # fmt: skip
-_ALIASES = {"data", "detach", "contiguous", "cpu", "requires_grad_", "__deepcopy__", "flatten_parameters"}
 
 
 class LiftError(LstmDeployError, ValueError):
@@ -136,14 +135,12 @@ class Recording:
     Attributes:
         tokens: the sentence.
         result: what the entry returned, tensors replaced by values.
-        notes: what was taken for granted.
     """
 
     tokens: list[str]
     ops: list[Op]
     escapes: list[Escape]
     result: Any
-    notes: set[str]
 
 
 def values_in(tree: Any) -> Iterator[Value]:
@@ -199,7 +196,6 @@ class _Recorder(TorchFunctionMode):
         self._instead = instead
         self.ops: list[Op] = []
         self.escapes: list[Escape] = []
-        self.notes: set[str] = set()
         self._by_id: dict[int, Value] = {}
         self._by_memory: dict[tuple[Any, ...], Value] = {}
         self._alive: list[Tensor] = []
@@ -357,9 +353,6 @@ def _line() -> Line | None:
     return None
 
 
-Run = Callable[[list[str]], tuple[Any, ...]]
-
-
 class Subject:
     """Somebody's module, as it answers one sentence: every run starts from the same state.
 
@@ -433,7 +426,7 @@ class Subject:
             with recorder:
                 result = getattr(module, self.entry)(*args)
             result = replaced(_plain(result), lambda x: recorder.value(x) if isinstance(x, Tensor) else x)
-        return Recording(tokens, recorder.ops, recorder.escapes, result, recorder.notes)
+        return Recording(tokens, recorder.ops, recorder.escapes, result)
 
     def answer(self, tokens: list[str]) -> Any:
         """What the entry returns for one sentence, objects as dicts."""

@@ -192,7 +192,7 @@ class OwnInputs:
         tensors: list[Any] = []
         try:
             arguments = self.arguments([word])
-        except Exception:  # noqa: BLE001 - somebody's code, which may know no such word
+        except Exception:  # noqa: BLE001 - sentences with such words, which are run unguarded, tell it
             return []
         replaced(arguments, lambda x: tensors.append(x.reshape(-1).tolist()) if isinstance(x, Tensor) else None)
         return tensors

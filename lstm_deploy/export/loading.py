@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -105,7 +104,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as e:
         raise InputError(f"{path}: cannot read the weights ({e.strerror or e}); pass a readable file") from e
-    except (SafetensorError, Exception) as e:  # torch raises pickle's errors and its own
+    except Exception as e:  # torch raises pickle's errors and its own
         reason = " ".join(str(e).split())
         raise InputError(
             f"{path}: no state dict of tensors ({reason:.160}); save one with torch.save(model.state_dict(), ...) or "
