@@ -214,6 +214,11 @@ def _module_options(command: _F) -> _F:
 @click.option("--max-drop", type=_Rate(0), help="Points of accuracy (and entity F1) that it may cost [0.1].")
 @click.option("--constrain", type=click.Choice(["iob2"]), help="Let only valid IOB2 sequences of tags come out.")
 @click.option("--streaming", is_flag=True, help="Take sentences in chunks; for unidirectional taggers.")
+@click.option(
+    "--target",
+    type=click.Choice(["portable", "onnxruntime", "tract"]),
+    help="Where it is to run (docs/runtimes.md) [portable, where the tagger allows it].",
+)
 @_module_options
 @click.pass_context
 def export(
@@ -225,6 +230,7 @@ def export(
     max_drop: float | None,
     constrain: Any,
     streaming: bool,
+    target: Any,
     **own: Any,
 ) -> None:
     """Export CHECKPOINT to one ONNX file, proved equal to PyTorch before it appears.
@@ -251,7 +257,7 @@ def export(
     from .export.exporter import export_checkpoint
 
     rounding = Rounding(precision, dev, MAX_DROP if max_drop is None else max_drop) if dev else None
-    exported = export_checkpoint(checkpoint, output, rounding, constrain=constrain, streaming=streaming)
+    exported = export_checkpoint(checkpoint, output, rounding, constrain=constrain, streaming=streaming, target=target)
     proof, cost = exported.proof, exported.rounding
     if cost:
         scores = [f"{k} {100 * v:.2f} % (fp32 {100 * cost['exact'][k]:.2f} %)" for k, v in cost["rounded"].items()]
@@ -290,6 +296,7 @@ def _export_own(ctx: click.Context, output: Path) -> None:
         spec=params["spec"],
         unknown=params["unknown"],
         streaming=params["streaming"],
+        target=params["target"],
     )
     if params["weights"] is None:
         _say(f"no --weights: the weights are those that {params['module']} has when it is made")
@@ -474,6 +481,54 @@ def verify(model: Path, checkpoint: Path | None, source: Path | None, provider: 
         )
     if failures:
         raise click.ClickException(f"{model}: not verified: {failures[0]}; export the model again")
+
+
+@main.command()
+@click.argument("model", type=_PATH, default=DEFAULT_MODEL)
+@click.option("--runtime", "names", multiple=True, help="A runtime to try, which then must be right [all].")
+@click.option("--checkpoint", type=_PATH, help="Compare with this PyTorch checkpoint [with onnxruntime, row by row].")
+@click.option("--input", "source", type=_PATH, help="A corpus or text to compare every tag of, too.")
+@click.option("--npm", type=_PATH, help="Folder of npm packages [node_modules here or in clients/javascript].")
+@click.option("--json", "as_json", is_flag=True, help="The matrix as one JSON object.")
+def conformance(
+    model: Path, names: tuple[str, ...], checkpoint: Path | None, source: Path | None, npm: Path | None, as_json: bool
+) -> None:
+    """Run MODEL in every runtime that is installed; do all give the same tags?
+
+    Exit code 1 where a runtime that MODEL claims, or that was named, is not right.
+
+    \b
+    lstm-deploy conformance exported/tagger.onnx
+    lstm-deploy conformance exported/tagger.onnx --runtime openvino --runtime tract
+    """
+    from .conformance.report import describe
+    from .conformance.suite import conformance as tried
+
+    oracle = None
+    if checkpoint:
+        from .training import require
+
+        require("torch", "safetensors")
+        from .export.parity import checkpoint_oracle
+
+        oracle = checkpoint_oracle(model, checkpoint)
+    npm = npm or next((p for p in (Path("node_modules"), Path("clients/javascript/node_modules")) if p.is_dir()), None)
+    names = () if "all" in names else names
+    sentences = _sentences_of(model, source) if source else []
+    matrix = tried(model, runtimes=names, npm=npm, sentences=sentences, oracle=oracle, report=_say)
+    failures = matrix.failures(names)
+    click.echo(json.dumps(matrix.to_json() | {"ok": not failures}, ensure_ascii=False) if as_json else describe(matrix))
+    if failures:
+        raise click.ClickException(f"{model}: {failures[0]}; use another runtime, or export with another --target")
+
+
+def _sentences_of(model: Path, source: Path) -> list[Any]:
+    """Tokens of each sentence of a corpus or text."""
+    from .metadata import ModelMetadata
+    from .modelfile import read_model_file
+
+    metadata = ModelMetadata.from_properties(read_model_file(model).properties, source=str(model))
+    return [s.tokens for s in read_sentences(LineReader(source), format_of(source), metadata.tokenizer) if s.tokens]
 
 
 @main.command()

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from .crf import Crf
 from .encoding import ragged_ids
-from .metadata import GoldenCase
+from .metadata import GoldenCase, ModelMetadata
 from .session import Scores
 from .streaming import AnyPredictor, StreamingPredictor
 
-_Answer = tuple[NDArray[np.int32], NDArray[np.float32]]
+GoldenAnswer = tuple[NDArray[np.int32], NDArray[np.float32]]
 """Of one sentence: (sequence,) tag ids and (sequence, tags) log-probabilities or emissions."""
 _ROWS = 16
 """Rows of the batch that all cases are run in, repeated: enough for what a graph does with many rows."""
@@ -45,18 +45,18 @@ def check_golden(predictor: AnyPredictor) -> GoldenReport:
     for number, case in enumerate(cases, 1):
         _check_ids(predictor, case, f"case {number}", report)
     for number, case in enumerate(cases, 1):
-        _check_scores(predictor, case, _rows(predictor, [case])[0], f"case {number} alone", report)
+        check_answer(predictor.metadata, case, _rows(predictor, [case])[0], f"case {number} alone", report)
     numbered = [(number, case) for number, case in enumerate(cases, 1) if case.tokens]
     many = numbered * -(-_ROWS // max(len(numbered), 1))
     for (number, case), answer in zip(many, _rows(predictor, [case for _, case in many]), strict=True):
-        _check_scores(predictor, case, answer, f"case {number} in a batch", report)
+        check_answer(predictor.metadata, case, answer, f"case {number} in a batch", report)
     if isinstance(predictor, StreamingPredictor):
         for number, case in enumerate(cases, 1):
-            _check_scores(predictor, case, _in_chunks(predictor, case), f"case {number} in chunks", report)
+            check_answer(predictor.metadata, case, _in_chunks(predictor, case), f"case {number} in chunks", report)
     return report
 
 
-def _rows(predictor: AnyPredictor, cases: list[GoldenCase]) -> list[_Answer]:
+def _rows(predictor: AnyPredictor, cases: list[GoldenCase]) -> list[GoldenAnswer]:
     """The model's answer to each case, all in one batch."""
     if not cases:
         return []
@@ -65,7 +65,7 @@ def _rows(predictor: AnyPredictor, cases: list[GoldenCase]) -> list[_Answer]:
     return [(found.tag_ids[i, :n], found.of_tags[i, :n]) for i, n in enumerate(lengths)]
 
 
-def _in_chunks(predictor: StreamingPredictor, case: GoldenCase) -> _Answer:
+def _in_chunks(predictor: StreamingPredictor, case: GoldenCase) -> GoldenAnswer:
     """The answer to a case that is handed over in chunks of 1, 2, 3 ... tokens."""
     states, at, size = predictor.session.initial_states(1), 0, 1
     parts: list[Scores] = []
@@ -92,10 +92,18 @@ def _check_ids(predictor: AnyPredictor, case: GoldenCase, where: str, report: Go
             report.failures.append(f"{where}: {kind} are {found.get(kind)}; expected {expected}")
 
 
-def _check_scores(predictor: AnyPredictor, case: GoldenCase, answer: _Answer, where: str, report: GoldenReport) -> None:
+def check_answer(
+    metadata: ModelMetadata, case: GoldenCase, answer: GoldenAnswer, where: str, report: GoldenReport
+) -> None:
+    """Adds the comparison of one answer with what the file says PyTorch gives.
+
+    Args:
+        answer: (sequence,) tag ids and (sequence, tags) log-probabilities or emissions.
+        where: names the case in failures.
+    """
     if not case.tokens:
         return
-    crf, tolerance = predictor.metadata.crf, predictor.metadata.tolerance
+    crf, tolerance = metadata.crf, metadata.tolerance
     expected = np.array([math.log(score) if score > 0 else -math.inf for score in case.scores])
     if crf:
         values, allowed, tied = _against_path(crf, case, answer, tolerance)
@@ -103,7 +111,7 @@ def _check_scores(predictor: AnyPredictor, case: GoldenCase, answer: _Answer, wh
         allowed = tolerance + tolerance * np.abs(expected)
         values, tied = _against_tags(case, answer, allowed)
     if not tied:
-        tags = [predictor.metadata.tags[i] for i in answer[0].tolist()]
+        tags = [metadata.tags[i] for i in answer[0].tolist()]
         report.failures.append(f"{where}: the tags are {tags}; expected {list(case.tags)}")
         return
     differences = np.abs(values - expected)
@@ -112,7 +120,9 @@ def _check_scores(predictor: AnyPredictor, case: GoldenCase, answer: _Answer, wh
         report.failures.append(f"{where}: a log-probability is {values[i]:.7f}; expected {expected[i]:.7f}")
 
 
-def _against_tags(case: GoldenCase, answer: _Answer, allowed: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
+def _against_tags(
+    case: GoldenCase, answer: GoldenAnswer, allowed: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], bool]:
     """(sequence,) log-probabilities of the expected tags; whether the tags are those, or about as good."""
     tag_ids, log_probs = answer
     expected, token = np.array(case.tag_ids), np.arange(len(tag_ids))
@@ -122,7 +132,7 @@ def _against_tags(case: GoldenCase, answer: _Answer, allowed: NDArray[np.float64
 
 
 def _against_path(
-    crf: Crf, case: GoldenCase, answer: _Answer, tolerance: float
+    crf: Crf, case: GoldenCase, answer: GoldenAnswer, tolerance: float
 ) -> tuple[NDArray[np.float64], float, bool]:
     """(sequence,) logarithms of the expected tags' marginals; how far they may be off; whether the path is as good."""
     tag_ids, emissions = answer

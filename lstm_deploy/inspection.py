@@ -30,6 +30,7 @@ def inspect_model(path: str | Path) -> dict[str, Any]:
         "sha256": digest,
         "format_version": int(file.properties.get(PREFIX + "format_version", FORMAT_VERSION)),
         "graph_form": metadata.graph_form,
+        "runtimes": metadata.runtimes,
         "precision": metadata.precision,
         "tolerance": metadata.tolerance,
         "ir_version": file.ir_version,
@@ -83,6 +84,7 @@ def _describe(report: dict[str, Any]) -> str:
         ("sha256", report["sha256"]),
         ("format", f"version {report['format_version']}, graph form {report['graph_form']}, IR {report['ir_version']}, "
          + ", ".join(f"{domain} opset {version}" for domain, version in report["opsets"].items())),
+        ("runtimes", ", ".join(report["runtimes"]) or "none claimed"),
         ("graph", f"{len(nodes)} nodes ({operators}), {report['numbers']:,} numbers"),
         *(("input", _signature(spec)) for spec in report["inputs"]),
         *(("output", _signature(spec)) for spec in report["outputs"]),

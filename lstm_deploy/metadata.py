@@ -17,14 +17,22 @@ from .tokenizer import Tokenizer
 from .vocabulary import CharacterVocabulary, Vocabulary
 
 PREFIX = "lstm_deploy."
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """1 had no precisions but fp32, and its graphs read the features of known words too. 2 had word ids in every
-file, always an unknown word, and no decoder but argmax."""
-_ADDED = {2: {"precision": "fp32", "rounding": "{}"}, 3: {"decoder": '{"kind": "argmax"}', "notes": "[]"}}
+file, always an unknown word, and no decoder but argmax. 3 gave lengths to every recurrent operator and claimed no
+runtime."""
+_ADDED = {
+    2: {"precision": "fp32", "rounding": "{}"},
+    3: {"decoder": '{"kind": "argmax"}', "notes": "[]"},
+    4: {"runtimes": '["onnxruntime", "onnxruntime-node", "onnxruntime-web"]'},
+}
 """Version -> the keys it brought, with what they are in files older than that."""
-GRAPH_FORMS = ("sequence_lens", "scan_int8")
-"""How the recurrence is written. ``sequence_lens``: LSTM, GRU or RNN operators that are given the lengths.
-``scan_int8``: those for few rows, for many a Scan over bytes that turns each row by its length."""
+GraphForm = Literal["reverse_sequence", "sequence_lens", "gate", "scan_int8"]
+GRAPH_FORMS: tuple[GraphForm, ...] = ("reverse_sequence", "sequence_lens", "gate", "scan_int8")
+"""How the recurrence is written. ``reverse_sequence``: LSTM, GRU or RNN operators that run forward, and each row turned
+by its length for those that read backward. ``sequence_lens``: operators that are given the lengths, which some runtimes
+ignore. ``gate``: operators whose gates are shut at padding. ``scan_int8``: those of the first for few rows, for many a
+Scan over bytes that turns each row by its length."""
 
 Precision = Literal["fp32", "fp16", "int8"]
 TOLERANCES: Mapping[Precision, float] = {"fp32": 1e-5, "fp16": 1e-5, "int8": 0.15}
@@ -101,6 +109,8 @@ class ModelMetadata:
         rounding: for fp16 and int8: what the rounding cost on a development set.
         notes: what the exporter took for granted, a sentence each.
         states: of a streaming file, which runs on chunks of a sentence; empty for all others.
+        graph_form: one of `GRAPH_FORMS`.
+        runtimes: names of those that the file is claimed to be right in.
     """
 
     vocabulary: Vocabulary | None
@@ -118,11 +128,8 @@ class ModelMetadata:
     rounding: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     states: tuple[State, ...] = ()
-
-    @property
-    def graph_form(self) -> str:
-        """One of `GRAPH_FORMS`."""
-        return "scan_int8" if self.precision == "int8" else "sequence_lens"
+    graph_form: GraphForm = "sequence_lens"
+    runtimes: tuple[str, ...] = ()
 
     @property
     def tolerance(self) -> float:
@@ -186,6 +193,7 @@ class ModelMetadata:
             "proof": dict(self.proof),
             "rounding": dict(self.rounding),
             "notes": self.notes,
+            "runtimes": self.runtimes,
         }
         plain = {
             "format_version": str(FORMAT_VERSION),
@@ -195,7 +203,9 @@ class ModelMetadata:
         }
         return {
             PREFIX + key: value
-            for key, value in (plain | {k: json.dumps(v, ensure_ascii=False) for k, v in values.items()}).items()
+            for key, value in (
+                plain | {k: json.dumps(v, ensure_ascii=False, allow_nan=False) for k, v in values.items()}
+            ).items()
         }
 
     @classmethod
@@ -245,9 +255,11 @@ class _Reader:
             rounding=self._json("rounding", dict),
             notes=tuple(self._items("notes", str)),
             states=self._states(),
+            graph_form=self._choice("graph_form", GRAPH_FORMS),  # type: ignore[arg-type]
+            runtimes=tuple(self._items("runtimes", str)),
         )
-        if self._choice("graph_form", GRAPH_FORMS) != metadata.graph_form:
-            raise self._error("graph_form", f"is not that of precision {metadata.precision}, {metadata.graph_form}")
+        if (metadata.graph_form == "scan_int8") != (metadata.precision == "int8"):
+            raise self._error("graph_form", f"is {metadata.graph_form}; scan_int8 and precision int8 go together")
         for key, found, expected in (
             ("inputs", self._json("inputs", list), metadata.inputs()),
             ("outputs", self._json("outputs", list), metadata.outputs()),

@@ -18,7 +18,7 @@ from .windows import MARGIN, WINDOW, join_windows, plan_windows
 from .workers import Workers
 
 Tokens = Sequence[str]
-BATCH_TOKENS = {"sequence_lens": 1024, "scan_int8": 3072}
+BATCH_TOKENS = {"reverse_sequence": 1024, "sequence_lens": 1024, "gate": 1024, "scan_int8": 3072}
 """Cells of a batch by graph form: where each is fastest (measured in benchmarks/NOTES.md)."""
 READ_AHEAD_BATCHES = 32
 """Batches for each thread that are read before any is run: among them sentences of like length go together."""

@@ -195,11 +195,11 @@ def _check_form(file: ModelFile, metadata: ModelMetadata) -> None:
     outer = Counter(node.op_type for node in file.nodes)
     inner = {node.op_type for node in file.inner_nodes}
     decoding = 2 if metadata.crf else 0  # Scans
-    form = "scan_int8" if "If" in outer and {"Scan", "MatMulInteger", "LSTM"} <= inner else "sequence_lens"
+    in_bytes = "If" in outer and {"Scan", "MatMulInteger", "LSTM"} <= inner
     control = {op: n for op, n in outer.items() if op in _CONTROL}
-    expected = {"If": 1} if form == "scan_int8" else {}
+    expected = {"If": 1} if in_bytes else {}
     if control != expected | ({"Scan": decoding} if decoding else {}) or (
-        form == "sequence_lens" and not _RECURRENT & outer.keys()
+        not in_bytes and not _RECURRENT & outer.keys()
     ):
         decoder = "with a CRF" if decoding else "without a CRF"
         raise MetadataError(
@@ -207,11 +207,20 @@ def _check_form(file: ModelFile, metadata: ModelMetadata) -> None:
             f"{control or 'none'}); export the model again"
         )
     halves = any(value.dtype == "float16" for value in file.initializers.values())
-    precision = "int8" if form == "scan_int8" else "fp16" if halves else "fp32"
+    precision = "int8" if in_bytes else "fp16" if halves else "fp32"
     if precision != metadata.precision:
         raise MetadataError(
             f"{file.path}: the metadata says precision {metadata.precision}, the graph is {precision}; export again"
         )
+    if metadata.graph_form in ("reverse_sequence", "gate") and any(map(_given_lengths, file.nodes)):
+        raise MetadataError(
+            f"{file.path}: the metadata says graph form {metadata.graph_form}, whose operators know no lengths; the "
+            "graph has one with sequence_lens; export again"
+        )
+
+
+def _given_lengths(node: Node) -> bool:
+    return node.op_type in _RECURRENT and len(node.inputs) > 4 and bool(node.inputs[4])
 
 
 def _check_tables(file: ModelFile, metadata: ModelMetadata) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from .. import __version__
+from ..conformance.proof import Proof
 from ..crf import Crf
 from ..encoding import Encoder, ragged_ids
 from ..errors import OutputError, ParityError
@@ -25,9 +26,10 @@ from ..training.model import LSTMTagger
 from .constraints import iob2_constraints
 from .cost import Rounding, rounding_cost
 from .graph import tagger_model
-from .parity import Oracle, Proof, check, prove, torch_log_probs
+from .parity import Oracle, check, prove, torch_log_probs
 from .stored import StoredTagger
 from .streaming import check_streams, lstm_states
+from .targets import Target, targeted
 
 Constraint = Literal["iob2"]
 _EDGE_TOKENS = ("Ünïcödé", "e\u0301te\u0301", "𝔘𝔫𝔨𝔫𝔬𝔴𝔫", "🙂", "İSTANBUL", "ΟΔΟΣ", "3,14", "zzyzx-word")
@@ -49,6 +51,7 @@ def export_checkpoint(
     *,
     constrain: Constraint | None = None,
     streaming: bool = False,
+    target: Target | None = None,
 ) -> Exported:
     """Exports the checkpoint in ``folder`` to ``output``.
 
@@ -56,6 +59,7 @@ def export_checkpoint(
         settings: how to round, if at all.
         constrain: ``iob2``: the file gives the best valid IOB2 sequence, not each token's best tag.
         streaming: the file takes sentences in chunks, for `StreamingPredictor`.
+        target: where it is to run; None is the most portable that it can be.
 
     Returns:
         The figures of the proof and of the rounding, which also stand in the file's metadata.
@@ -64,14 +68,14 @@ def export_checkpoint(
         CheckpointError: ``folder`` holds no finished checkpoint.
         ParityError: the file would not answer as PyTorch does; nothing is written.
         AccuracyError: rounding costs more accuracy than it may; nothing is written.
-        InputError: the development set is malformed, tags to be constrained to IOB2 are not IOB2, or the tagger
-            cannot stream.
+        InputError: the development set is malformed, tags to be constrained to IOB2 are not IOB2, the tagger
+            cannot stream, or there is no file for ``target``.
         OutputError: ``output`` cannot be written.
         MissingDependencyError: no onnxruntime to prove the file with.
     """
     import_onnxruntime()
     checkpoint, model = load_checkpoint(folder)
-    return export_model(checkpoint, model, output, settings, constrain=constrain, streaming=streaming)
+    return export_model(checkpoint, model, output, settings, constrain=constrain, streaming=streaming, target=target)
 
 
 def export_model(
@@ -82,6 +86,7 @@ def export_model(
     *,
     constrain: Constraint | None = None,
     streaming: bool = False,
+    target: Target | None = None,
 ) -> Exported:
     """`export_checkpoint` for a tagger in memory."""
     output = Path(output)
@@ -91,10 +96,10 @@ def export_model(
     crf = iob2_constraints(checkpoint.tags) if constrain else None
     with TemporaryDirectory(prefix="lstm-deploy-") as scratch:
         draft = Path(scratch) / f"{precision}.onnx"
-        whole, proof, metadata = _draft(checkpoint, model, str(output), draft, precision, crf, streaming)
+        whole, proof, metadata = _draft(checkpoint, model, str(output), draft, precision, crf, streaming, target)
         if settings:
             exact = Path(scratch) / "exact.onnx"
-            _draft(checkpoint, model, f"{output} in fp32, to compare with", exact, "fp32", crf, streaming)
+            _draft(checkpoint, model, f"{output} in fp32, to compare with", exact, "fp32", crf, streaming, None)
             cost = rounding_cost(open_predictor(exact), open_predictor(draft), settings, str(output))
             metadata = replace(metadata, rounding=cost)
             whole = with_metadata(onnx.load_model_from_string(whole), metadata)
@@ -124,11 +129,13 @@ def _draft(
     precision: Precision,
     crf: Crf | None,
     streaming: bool,
+    target: Target | None,
 ) -> tuple[bytes, Proof, ModelMetadata]:
     metadata = replace(_metadata(checkpoint, precision, crf), states=lstm_states(model.lstm) if streaming else ())
     tagger = StoredTagger(model, checkpoint.vocabulary, checkpoint.features, precision)
     oracle = partial(torch_log_probs, tagger.oracle())
-    return proved_file(tagger_model(tagger, metadata), metadata, oracle, _sentences(checkpoint), draft, name)
+    graph, metadata = targeted(tagger_model(tagger, metadata), metadata, target)
+    return proved_file(graph, metadata, oracle, _sentences(checkpoint), draft, name)
 
 
 def proved_file(

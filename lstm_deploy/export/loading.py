@@ -16,6 +16,7 @@ from ..errors import CheckpointError, InputError
 from .exporter import Exported
 from .module import export_module
 from .spec import Names, Spec
+from .targets import Target
 
 
 def export_files(
@@ -30,6 +31,7 @@ def export_files(
     spec: Path | None = None,
     unknown: str | None = None,
     streaming: bool = False,
+    target: Target | None = None,
 ) -> Exported:
     """`export_module` for a module that ``package.module:factory`` makes, or is.
 
@@ -39,7 +41,7 @@ def export_files(
         encode: ``package.module:function``.
         spec: a JSON object with the fields of `Spec`.
         unknown: the vocabulary entry that unseen words get.
-        streaming: see `export_module`.
+        streaming, target: see `export_module`.
 
     Raises:
         InputError: something cannot be imported or read.
@@ -62,6 +64,7 @@ def export_files(
         encode=import_object(encode) if encode else None,
         spec=given,
         streaming=streaming,
+        target=target,
     )
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import __version__
+from ..conformance.proof import Proof
 from ..crf import Crf
 from ..encoding import Encoder, Inputs
 from ..errors import InputError, MetadataError, ModelFileError, ParityError
@@ -32,12 +33,13 @@ from .graph import signature
 from .inputs import OwnInputs
 from .lifting import Lifted, Lifter
 from .module_proof import EVERY_LENGTH, Answer, golden_case, proof_lengths, prove_sentences
-from .parity import Proof, prove_chunks
+from .parity import prove_chunks
 from .program import Aligner, Sizes, Term
 from .results import Results, is_turned, token_major, uses
 from .rolling import Roller
 from .spec import Names, Spec, names_by_id
 from .streaming import LiftedStreams, check_streams
+from .targets import Target, targeted
 from .thresholds import check_slices
 from .viterbi import best_tag_ids, crf_tag_ids
 
@@ -56,6 +58,7 @@ def export_module(
     encode: Callable[[list[list[str]]], Any] | None = None,
     spec: Spec | Mapping[str, Any] | None = None,
     streaming: bool = False,
+    target: Target | None = None,
 ) -> Exported:
     """Exports a tagger as it is: one sentence at a time or batched, packed or not, with its CRF.
 
@@ -67,6 +70,7 @@ def export_module(
         encode: makes the arguments of the entry for a list of sentences; default: one LongTensor (tokens,).
         spec: how ids are made; default: exact words, no unknown word.
         streaming: the file takes sentences in chunks, for `StreamingPredictor`.
+        target: where it is to run; None is the most portable that it can be.
 
     Returns:
         The figures of the proof, which also stand in the file's metadata.
@@ -74,14 +78,15 @@ def export_module(
     Raises:
         LiftError: the module does something that no graph for batches can do; the text names its line.
         ParityError: the file would not answer as the module does; nothing is written.
-        InputError: vocabulary, tags or spec contradict each other, or a tagger that streams ends in a CRF.
+        InputError: vocabulary, tags or spec contradict each other, a tagger that streams ends in a CRF, or there is no
+            file for ``target``.
         OutputError: ``output`` cannot be written.
     """
     import_onnxruntime()
     if isinstance(spec, Mapping):
         spec = Spec.from_json(dict(spec), "spec")
     tagger = _Tagger(module, vocabulary, tags, entry, encode, spec or Spec(), streaming=streaming)
-    graph, metadata = tagger.lifted()
+    graph, metadata = targeted(*tagger.lifted(), target)
     with TemporaryDirectory(prefix="lstm-deploy-") as scratch:
         draft = Path(scratch) / "draft.onnx"
         whole, proof = tagger.proved(graph, metadata, draft, str(output))

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..batching import plan_batches
+from ..conformance.proof import Proof
 from ..crf import Crf
 from ..encoding import Encoder, ragged_ids
 from ..metadata import GoldenCase, ModelMetadata
 from ..session import TaggerSession
-from .parity import Proof
 from .thresholds import thresholds
 
 _PROOF_LENGTHS = (1, 1, 2, 2, 3, 4, 5, 6, 8, 9, 12, 13, 17, 21, 26, 33, 40, 63)

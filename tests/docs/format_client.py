@@ -43,7 +43,7 @@ class Client:
             key.removeprefix("lstm_deploy."): value
             for key, value in self.session.get_modelmeta().custom_metadata_map.items()
         }
-        assert int(raw["format_version"]) == 3
+        assert int(raw["format_version"]) == 4
         self.meta = {
             k: v if k in ("format_version", "graph_form", "precision", "column") else json.loads(v)
             for k, v in raw.items()

@@ -9,6 +9,7 @@ from onnx.reference import ReferenceEvaluator
 
 from lstm_deploy.export.exporter import export_model
 from lstm_deploy.export.parity import torch_log_probs
+from lstm_deploy.export.targets import TARGETS
 from lstm_deploy.session import TaggerSession
 
 FORMS = [
@@ -46,7 +47,7 @@ def test_graph_is_small_pinned_and_dynamic(make_tagger, tmp_path, form):
     export_model(*make_tagger(**form), tmp_path / "m.onnx")
     model = onnx.load(tmp_path / "m.onnx")
     onnx.checker.check_model(model, full_check=True)
-    assert len(model.graph.node) <= 27 + 3 * form["layers"]
+    assert len(model.graph.node) <= 28 + (7 if form["bidirectional"] else 3) * form["layers"]
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 17)]
     assert model.ir_version == 8
     assert not any(node.domain for node in model.graph.node)
@@ -91,12 +92,15 @@ def test_what_stands_at_padding_changes_nothing(make_tagger, tmp_path):
     form=st.sampled_from(FORMS),
     lengths=st.lists(st.integers(1, 12), min_size=1, max_size=5),
     scale=st.floats(0.2, 3),
+    target=st.sampled_from(sorted(TARGETS)),
 )
-def test_random_weights_and_batches_agree_with_pytorch(make_tagger, tmp_path_factory, seed, form, lengths, scale):
+def test_random_weights_and_batches_agree_with_pytorch(
+    make_tagger, tmp_path_factory, seed, form, lengths, scale, target
+):
     """Scaled weights saturate the gates: a wrong gate order or bias could not hide."""
     checkpoint, tagger = make_tagger(seed, scale, **form)
     path = tmp_path_factory.mktemp("random") / "m.onnx"
-    export_model(checkpoint, tagger, path)
+    export_model(checkpoint, tagger, path, target=target)
     session = TaggerSession(path)
     inputs = _random_inputs(session, lengths, seed)
     found = session.run(inputs)
@@ -107,7 +111,7 @@ def test_random_weights_and_batches_agree_with_pytorch(make_tagger, tmp_path_fac
 
 def test_reference_evaluator_ignores_lengths_so_it_is_no_oracle(make_tagger, tmp_path):
     checkpoint, tagger = make_tagger(subwords=False, seed=3, scale=3.0)
-    export_model(checkpoint, tagger, tmp_path / "m.onnx")
+    export_model(checkpoint, tagger, tmp_path / "m.onnx", target="onnxruntime")
     session = TaggerSession(tmp_path / "m.onnx")
     inputs = _random_inputs(session, [9, 2, 4])
     found = session.run(inputs).log_probs

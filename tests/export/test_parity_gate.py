@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from lstm_deploy.conformance.proof import Proof
 from lstm_deploy.errors import ParityError
 from lstm_deploy.export import exporter
 from lstm_deploy.export.exporter import export_model
 from lstm_deploy.export.graph import tagger_model
-from lstm_deploy.export.parity import Proof
 from lstm_deploy.session import Scores
 
 

@@ -316,15 +316,26 @@ def test_verify_passes_and_fails(folder):
 
 def test_inspect_shows_everything(folder):
     report = json.loads(_run("inspect", SUBWORD, "--json").stdout)
-    assert report["format_version"] == 3
-    assert report["graph_form"] == "sequence_lens"
+    assert report["format_version"] == 4
+    assert report["graph_form"] == "reverse_sequence"
+    assert report["runtimes"] == ["onnxruntime", "onnxruntime-node", "onnxruntime-web", "openvino"]
     assert report["opsets"] == {"ai.onnx": 17}
-    assert [node["op"] for node in report["nodes"]].count("LSTM") == 2
+    assert [node["op"] for node in report["nodes"]].count("LSTM") == 4
     assert report["words"] == stored(SUBWORD, "words")
     assert report["golden"] == stored(SUBWORD, "golden")
     assert report["proof"]["tag_differences"] == 0
     text = _run("inspect", SUBWORD).stdout
-    for part in ("sequence_lens", "word_ids", "subword_ids", "lengths", "B-PER", "onnxruntime", "PyTorch", "2 LSTM"):
+    for part in (
+        "reverse_sequence",
+        "openvino",
+        "word_ids",
+        "subword_ids",
+        "lengths",
+        "B-PER",
+        "onnxruntime",
+        "PyTorch",
+        "4 LSTM",
+    ):
         assert part in text
 
 
@@ -336,7 +347,7 @@ def test_inspect_shows_decoder_characters_and_notes(folder):
     for part in ("25 transitions, 2 of them forbidden", "unknown_id none", "characters 34: ! '", "note       random"):
         assert part in text
     text = _run("inspect", CHARACTERS).stdout
-    for part in ("best tag of each token", "char_ids", "words      0", "1 RNN"):
+    for part in ("best tag of each token", "char_ids", "words      0", "2 RNN"):
         assert part in text
 
 

@@ -73,11 +73,12 @@ def _with(key, change, source=SUBWORD):
 @pytest.mark.parametrize(
     ("changes", "kind", "says"),
     [
-        ({"format_version": "4"}, FormatVersionError, "pip install --upgrade lstm-deploy"),
+        ({"format_version": "5"}, FormatVersionError, "pip install --upgrade lstm-deploy"),
         ({"format_version": "one"}, MetadataError, "'one'"),
         ({"format_version": "9" * 5000}, MetadataError, "expected a whole number"),
         (_with("tokenizer", lambda v: v.update(suffixes=[1])), MetadataError, "other than strings"),
-        ({"graph_form": "gate"}, MetadataError, "expected one of sequence_lens"),
+        ({"graph_form": "spiral"}, MetadataError, "expected one of reverse_sequence, sequence_lens, gate"),
+        ({"runtimes": [1]}, MetadataError, "other than str"),
         ({"column": "lemma"}, MetadataError, "expected one of upos, xpos, tag"),
         ({"words": "{"}, MetadataError, "is not JSON"),
         ({"words": "[" * 100_000}, MetadataError, "is not JSON"),

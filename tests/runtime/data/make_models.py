@@ -22,6 +22,7 @@ from lstm_deploy.export.cost import Rounding
 from lstm_deploy.export.exporter import export_model, proved_file
 from lstm_deploy.export.graph import signature
 from lstm_deploy.export.recurrent import array, layer_weights, linear, stacked_lstm
+from lstm_deploy.export.targets import targeted
 from lstm_deploy.export.viterbi import best_tag_ids, crf_tag_ids
 from lstm_deploy.export.writer import GraphWriter
 from lstm_deploy.metadata import ModelMetadata
@@ -140,7 +141,8 @@ def _write(tagger: SpeltTagger, metadata: ModelMetadata, oracle, name: str, text
     cut = metadata.tokenizer.tokens
     sentences = [(cut(text), text) for text in texts]
     with TemporaryDirectory() as scratch:
-        whole, *_ = proved_file(_graph(tagger, metadata), metadata, oracle, sentences, Path(scratch) / name, name)
+        graph, metadata = targeted(_graph(tagger, metadata), metadata, None)
+        whole, *_ = proved_file(graph, metadata, oracle, sentences, Path(scratch) / name, name)
     (FOLDER / name).write_bytes(whole)
 
 
