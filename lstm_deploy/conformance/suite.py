@@ -1,0 +1,256 @@
+"""Runs a file in every runtime on the same batches, and compares each with the same oracle."""
+
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..encoding import Inputs, row_of
+from ..errors import InputError, MissingDependencyError
+from ..golden import GoldenReport, check_answer
+from ..metadata import ModelMetadata
+from ..session import Scores, TaggerSession
+from .cases import Case, cases_of
+from .exchange import Answer, read_answers, write_batches
+from .proof import Proof
+from .runtimes import RUNTIMES, Runtime
+
+Oracle = Callable[[Inputs], NDArray[np.float32]]
+"""The right answer to a batch of one sentence without padding: (1, sequence, tags), as the file gives its scores."""
+Status = Literal["equal", "wrong", "refused", "crashed"]
+_MOST_CRASHES = 3
+"""Of one runtime; after so many the rest of its batches is not tried."""
+_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What a runtime did with a case.
+
+    Attributes:
+        status: ``equal``: every tag, every score within the tolerance; ``wrong``: not; ``refused``: an error;
+            ``crashed``: its process died, or did not come to an end.
+        max_difference: largest |difference| of a score from the oracle's; None where there is no answer.
+        tags_equal: fraction of tags that are the oracle's, or as good within the tolerance.
+        ties: tags that differ where two are as good within the tolerance.
+        reason: why it is not equal, "" where it is.
+    """
+
+    status: Status
+    max_difference: float | None = None
+    tags_equal: float | None = None
+    ties: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RuntimeResult:
+    """What a runtime did.
+
+    Attributes:
+        name: see `RUNTIMES`.
+        version: "" where it is not installed.
+        claimed: the file claims to be right in it.
+        cases: name of a case -> what it did; empty where it is not installed.
+        absent: why it was not tried, "" where it was.
+    """
+
+    name: str
+    version: str
+    claimed: bool
+    cases: dict[str, CaseResult] = field(default_factory=dict)
+    absent: str = ""
+
+    @property
+    def equal(self) -> bool:
+        """Right in every case."""
+        return bool(self.cases) and all(case.status == "equal" for case in self.cases.values())
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Runtimes x cases for one file.
+
+    Attributes:
+        oracle: what the answers were compared with.
+        cases: name -> real tokens in it.
+    """
+
+    model: str
+    graph_form: str
+    precision: str
+    claims: tuple[str, ...]
+    tolerance: float
+    oracle: str
+    cases: dict[str, int]
+    runtimes: tuple[RuntimeResult, ...]
+
+    def failures(self, named: Sequence[str] = ()) -> list[str]:
+        """One line for each runtime that the file claims, or that was asked for by name, and that is not right."""
+        return [
+            f"{result.name}: {_first_fault(result)}"
+            for result in self.runtimes
+            if not result.equal and (result.name in named or (result.claimed and not result.absent))
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as a JSON object."""
+        return asdict(self)
+
+
+def conformance(
+    path: str | Path,
+    *,
+    runtimes: Sequence[str] = (),
+    npm: Path | None = None,
+    sentences: Iterable[Sequence[str]] = (),
+    oracle: Oracle | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> Matrix:
+    """Tries a model file in every runtime that is installed.
+
+    Args:
+        runtimes: names of those to try; default: all.
+        npm: a folder of npm packages (``node_modules``); None where there is none.
+        sentences: tokens of a corpus, which becomes a case of its own.
+        oracle: default: onnxruntime on each row alone, which the file's proof ties to PyTorch.
+        report: is told what is being tried.
+
+    Raises:
+        ModelFileError: ``path`` is not one of our files.
+        InputError: no runtime has such a name.
+    """
+    if unknown := set(runtimes) - RUNTIMES.keys():
+        raise InputError(f"no runtime {sorted(unknown)[0]!r}; expected one of {', '.join(RUNTIMES)}")
+    session = TaggerSession(path)
+    metadata = session.metadata
+    cases = cases_of(metadata, sentences)
+    right = [_answers(oracle or _alone(session), batch, len(metadata.tags)) for case in cases for batch in case.batches]
+    feeds = [dict(batch) | session.initial_states(len(batch["lengths"])) for case in cases for batch in case.batches]
+    results = []
+    for runtime in (RUNTIMES[name] for name in runtimes or RUNTIMES):
+        claimed = runtime.claim in metadata.runtimes
+        try:
+            version = runtime.find(npm)
+        except MissingDependencyError as e:
+            results.append(RuntimeResult(runtime.name, "", claimed, absent=str(e)))
+            continue
+        report(f"{runtime.name} {version}")
+        answers = _run(runtime, npm, Path(path), metadata, feeds)
+        results.append(RuntimeResult(runtime.name, version, claimed, _compared(metadata, cases, answers, right)))
+    return Matrix(
+        model=str(path),
+        graph_form=metadata.graph_form,
+        precision=metadata.precision,
+        claims=metadata.runtimes,
+        tolerance=metadata.tolerance,
+        oracle="PyTorch on single sentences" if oracle else "onnxruntime on single sentences",
+        cases={case.name: case.tokens for case in cases},
+        runtimes=tuple(results),
+    )
+
+
+def _alone(session: TaggerSession) -> Oracle:
+    return lambda row: session.run_encoded(row).of_tags
+
+
+def _answers(oracle: Oracle, batch: Inputs, tags: int) -> NDArray[np.float32]:
+    """(batch, sequence, tags): the oracle's answer to each row alone, zeros at padding."""
+    columns = next(ids for kind, ids in batch.items() if kind != "lengths").shape[1]
+    found = np.zeros((len(batch["lengths"]), columns, tags), np.float32)
+    for i, length in enumerate(batch["lengths"].tolist()):
+        if length:
+            found[i, :length] = oracle(row_of(batch, i))[0]
+    return found
+
+
+def _run(
+    runtime: Runtime, npm: Path | None, model: Path, metadata: ModelMetadata, feeds: Sequence[dict[str, Any]]
+) -> list[Answer]:
+    """The runtime's answer to each batch, from a process of its own; started again after the batch at which it died."""
+    outputs = [spec["name"] for spec in metadata.outputs()[:2]]
+    answers: dict[int, Answer] = {}
+    last = Answer(None, "gave no answer", crashed=True)
+    with tempfile.TemporaryDirectory(prefix="lstm-deploy-") as scratch:
+        folder = Path(scratch)
+        write_batches(folder, model, outputs, feeds)
+        start = 0
+        for _ in range(_MOST_CRASHES):
+            ended = _process(runtime.command(npm, folder, start))
+            found, refusal = read_answers(folder)
+            if refusal:
+                return [Answer(None, refusal)] * len(feeds)
+            answers |= found
+            start = max(start, max(found, default=-1) + 1)
+            if start >= len(feeds):
+                break
+            answers[start] = last = Answer(None, ended, crashed=True)
+            start += 1
+    return [answers.get(i, last) for i in range(len(feeds))]
+
+
+def _process(command: list[str]) -> str:
+    """Runs a command to its end; how it ended."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"no end after {_SECONDS} seconds"
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    telling = next((line for line in lines if "panicked" in line or "rror" in line), lines[-1] if lines else "")
+    how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+    return " ".join(f"the process ended with {how} {telling}".split())[:300]
+
+
+def _compared(
+    metadata: ModelMetadata, cases: Sequence[Case], answers: Sequence[Answer], right: Sequence[NDArray[np.float32]]
+) -> dict[str, CaseResult]:
+    found, at = {}, 0
+    for case in cases:
+        here = slice(at, at + len(case.batches))
+        found[case.name] = _result(metadata, case, answers[here], right[here])
+        at = here.stop
+    return found
+
+
+def _result(
+    metadata: ModelMetadata, case: Case, answers: Sequence[Answer], right: Sequence[NDArray[np.float32]]
+) -> CaseResult:
+    failed = next((answer for answer in answers if answer.outputs is None), None)
+    if failed is not None:
+        reason = " ".join(failed.error.split())[:300]
+        return CaseResult("crashed" if failed.crashed else "refused", reason=reason)
+    proof, golden = Proof(tolerance=metadata.tolerance), GoldenReport()
+    for number, (batch, answer, expected) in enumerate(zip(case.batches, answers, right, strict=True)):
+        assert answer.outputs is not None
+        scores = Scores(**answer.outputs)
+        if scores.of_tags.shape != expected.shape or scores.tag_ids.shape != expected.shape[:2]:
+            return CaseResult("wrong", reason=f"scores of shape {scores.of_tags.shape}; expected {expected.shape}")
+        proof.compare(scores, expected, batch["lengths"], metadata.crf)
+        for row, i in enumerate(case.golden[number] if case.golden else ()):
+            known, n = metadata.golden[i], len(metadata.golden[i].tokens)
+            pair = scores.tag_ids[row, :n], scores.of_tags[row, :n]
+            check_answer(metadata, known, pair, f"golden case {i + 1}", golden)
+    reason = ""
+    if not proof.holds:
+        reason = f"{proof.tag_differences} of {proof.tokens} tags differ, {proof.outside} scores outside the tolerance"
+    elif golden.failures:
+        reason = golden.failures[0]
+    return CaseResult(
+        "wrong" if reason else "equal",
+        max_difference=proof.max_difference,
+        tags_equal=1 - proof.tag_differences / max(proof.tokens, 1),
+        ties=proof.ties,
+        reason=reason,
+    )
+
+
+def _first_fault(result: RuntimeResult) -> str:
+    if result.absent:
+        return result.absent
+    name, case = next((name, case) for name, case in result.cases.items() if case.status != "equal")
+    return f"{case.status} on {name} ({case.reason})"
