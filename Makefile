@@ -10,8 +10,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DATA ?= ../shared/data/ud-english-ewt
 EWT := checkpoints/ewt
+JS := clients/javascript
 
-.PHONY: help setup run test test-slow test-wheel lint treebank bench bench-peers gallery clean
+.PHONY: help setup setup-runtimes runtimes web run test test-slow test-wheel lint treebank bench bench-peers gallery clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -23,6 +24,10 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --quiet "$(TORCH)"
 	$(BIN)/pip install --quiet --editable '.[cpu,export,test]'
 	touch $(READY)
+
+setup-runtimes: $(READY) ## Install the other runtimes that tests try if they are there; Chromium comes from your system
+	$(BIN)/pip install --quiet --editable '.[conformance]'
+	cd $(JS) && npm ci --no-audit --no-fund
 
 run: $(READY) ## Train the tutorial corpus, export it, tag "They ate the fish"
 	$(BIN)/lstm-deploy train --overwrite
@@ -70,6 +75,10 @@ bench-peers: ## Install spaCy and UDPipe beside, train them on the same treebank
 		$(DATA)/en_ewt-ud-dev.conllu.xz checkpoints/peers/spacy
 	$(PEERS)/bin/python benchmarks/contenders/udpipe_tagger.py train $(DATA)/en_ewt-ud-train.conllu.xz \
 		$(DATA)/en_ewt-ud-dev.conllu.xz checkpoints/peers/ewt.udpipe
+
+runtimes: $(READY) ## Write docs/runtimes.md: files in every runtime, after `make setup-runtimes`, `make bench`
+	$(BIN)/python benchmarks/runtimes.py --checkpoint $(EWT) --int8 exported/ewt-int8.onnx \
+		--input $(DATA)/en_ewt-ud-test.conllu.xz --output benchmarks/results/runtimes.json --page docs/runtimes.md
 
 gallery: $(READY) ## Write docs/gallery.md: our exporter and both of PyTorch's on the gallery's modules; about 10 minutes
 	$(BIN)/pip install --quiet "onnxscript>=0.5"

@@ -38,11 +38,11 @@ def table(matrix: Matrix) -> str:
 
 
 def _faults(result: RuntimeResult) -> list[tuple[str, CaseResult]]:
-    """The cases that are not equal, one for each reason."""
+    """The cases that are wrong, and the first that was refused or crashed: the reason is the same in all of those."""
     found: dict[str, tuple[str, CaseResult]] = {}
     for name, case in result.cases.items():
         if case.status != "equal":
-            found.setdefault(case.reason, (name, case))
+            found.setdefault(case.reason if case.status == "wrong" else case.status, (name, case))
     return list(found.values())
 
 

@@ -10,7 +10,7 @@ BLOCK = "import sys\nfor name in {blocked!r}: sys.modules[name] = None\n"
 LOADED = """
 import sys
 loaded = {name.partition('.')[0] for name, module in sys.modules.items() if module is not None}
-builtin = set(sys.stdlib_module_names) | {'__main__', '__mp_main__', 'sitecustomize'}
+builtin = set(sys.stdlib_module_names) | {'__main__', '__mp_main__', 'sitecustomize', 'cython_runtime'}  # of numpy.random
 print(*sorted(name for name in loaded - builtin if not name.startswith(('_', '__editable__'))))
 """
 HEAVY = ["torch", "onnx", "safetensors", "matplotlib"]
@@ -30,7 +30,11 @@ def test_predictor_loads_numpy_and_onnxruntime_only():
     assert set(done.stdout.split()) <= {"lstm_deploy", "numpy", "onnxruntime"}
 
 
-@pytest.mark.parametrize("arguments", [["run", "Ann"], ["verify"], ["inspect"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "Ann"], ["verify"], ["inspect"], ["conformance", "--runtime", "onnxruntime"]],
+    ids=lambda a: a[0],
+)
 def test_commands_add_click_and_tqdm_only(arguments):
     model = ["--model", str(SUBWORD)] if arguments[0] == "run" else [str(SUBWORD)]
     code = f"from lstm_deploy.cli import main\nmain({[*arguments, *model]!r}, standalone_mode=False)\n" + LOADED
