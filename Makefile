@@ -11,6 +11,8 @@ READY := $(VENV)/.ready
 DATA ?= ../shared/data/ud-english-ewt
 EWT := checkpoints/ewt
 JS := clients/javascript
+# What the page shows: the English tagger where there is one.
+MODEL ?= $(firstword $(wildcard exported/ewt-int8.onnx exported/ewt.onnx) exported/tutorial.onnx)
 
 .PHONY: help setup setup-runtimes runtimes web run test test-slow test-wheel lint treebank bench bench-peers gallery clean
 
@@ -25,9 +27,8 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[cpu,export,test]'
 	touch $(READY)
 
-setup-runtimes: $(READY) ## Install the other runtimes that tests try if they are there; Chromium comes from your system
+setup-runtimes: $(READY) $(JS)/node_modules ## Install the other runtimes that tests try if they are there; Chromium comes from your system
 	$(BIN)/pip install --quiet --editable '.[conformance]'
-	cd $(JS) && npm ci --no-audit --no-fund
 
 run: $(READY) ## Train the tutorial corpus, export it, tag "They ate the fish"
 	$(BIN)/lstm-deploy train --overwrite
@@ -80,9 +81,16 @@ runtimes: $(READY) ## Write docs/runtimes.md: files in every runtime, after `mak
 	$(BIN)/python benchmarks/runtimes.py --checkpoint $(EWT) --int8 exported/ewt-int8.onnx \
 		--input $(DATA)/en_ewt-ud-test.conllu.xz --output benchmarks/results/runtimes.json --page docs/runtimes.md
 
+web: $(JS)/node_modules ## Make the page that tags in the browser: folder site (MODEL=file)
+	node web/build.mjs --model $(MODEL) --output site
+
+$(JS)/node_modules: $(JS)/package-lock.json
+	cd $(JS) && npm ci --no-audit --no-fund
+	touch $@
+
 gallery: $(READY) ## Write docs/gallery.md: our exporter and both of PyTorch's on the gallery's modules; about 10 minutes
 	$(BIN)/pip install --quiet "onnxscript>=0.5"
 	$(BIN)/python -m tests.export.gallery.table
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .wheel-venv $(PEERS) dist build checkpoint checkpoints exported/tagger.onnx exported/ewt.onnx exported/ewt-int8.onnx
+	rm -rf $(VENV) .wheel-venv $(PEERS) $(JS)/node_modules site dist build checkpoint checkpoints exported/tagger.onnx exported/ewt.onnx exported/ewt-int8.onnx

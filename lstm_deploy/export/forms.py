@@ -29,7 +29,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from ..metadata import GraphForm
 
-_RECURRENT = ("LSTM", "GRU", "RNN")
+RECURRENT = ("LSTM", "GRU", "RNN")
 _SHUT = 1e4
 """Sigmoid of its negative is 0 in float32, whatever else a trained cell adds."""
 
@@ -301,7 +301,7 @@ def _name(node: NodeProto) -> str:
 
 
 def _given_lengths(node: NodeProto) -> bool:
-    return node.op_type in _RECURRENT and len(node.input) > 4 and bool(node.input[4])
+    return node.op_type in RECURRENT and len(node.input) > 4 and bool(node.input[4])
 
 
 def _direction(node: NodeProto) -> str:

@@ -11,7 +11,7 @@ import onnx
 
 from ..errors import InputError
 from ..metadata import GraphForm, ModelMetadata
-from .forms import hindrance, in_form
+from .forms import RECURRENT, hindrance, in_form
 
 Target = Literal["portable", "onnxruntime", "tract"]
 
@@ -54,13 +54,25 @@ def targeted(
         return graph, replace(metadata, graph_form="scan_int8", runtimes=_ONNXRUNTIME)
     choice = TARGETS[target or "portable"]
     against = hindrance(graph, choice.form)
-    if target == "tract" and metadata.crf:
-        against = "tract does not run the Scans of a best path"
+    if target == "tract":
+        against = against or _not_for_tract(graph, metadata)
     if against and target is not None:
         raise _none(target, against, "--target onnxruntime" if target == "portable" else "another --target")
     if against:
         choice = TARGETS["onnxruntime"]
     return in_form(graph, choice.form), replace(metadata, graph_form=choice.form, runtimes=choice.runtimes)
+
+
+def _not_for_tract(graph: onnx.ModelProto, metadata: ModelMetadata) -> str | None:
+    """What stands against tract beside the form, or None."""
+    if metadata.crf:
+        return "tract does not run the Scans of a best path"
+    for node in graph.graph.node:
+        if node.op_type == "ReverseSequence":
+            return f"tract does not know ReverseSequence ({node.name})"
+        if node.op_type in RECURRENT and list(node.input[4:5]) != ["lengths"]:
+            return f"{node.name} has as many rows as there are words, a number that tract has to know before"
+    return None
 
 
 def _none(target: Target, why: str, cure: str) -> InputError:

@@ -10,7 +10,8 @@ BLOCK = "import sys\nfor name in {blocked!r}: sys.modules[name] = None\n"
 LOADED = """
 import sys
 loaded = {name.partition('.')[0] for name, module in sys.modules.items() if module is not None}
-builtin = set(sys.stdlib_module_names) | {'__main__', '__mp_main__', 'sitecustomize', 'cython_runtime'}  # of numpy.random
+numpy_random = {'cython_runtime'}
+builtin = set(sys.stdlib_module_names) | {'__main__', '__mp_main__', 'sitecustomize'} | numpy_random
 print(*sorted(name for name in loaded - builtin if not name.startswith(('_', '__editable__'))))
 """
 HEAVY = ["torch", "onnx", "safetensors", "matplotlib"]
