@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TypeVar
 import click
 
 from . import __version__
-from .errors import LstmDeployError, OutputError
+from .errors import InputError, LstmDeployError, OutputError
 from .formats import (
     FORMATS,
     OUTPUT_FORMATS,
@@ -502,7 +502,12 @@ def conformance(
     lstm-deploy conformance exported/tagger.onnx --runtime openvino --runtime tract
     """
     from .conformance.report import describe
+    from .conformance.runtimes import RUNTIMES
     from .conformance.suite import conformance as tried
+
+    if unknown := [name for name in names if name not in {"all", *RUNTIMES}]:
+        raise click.UsageError(f"no runtime {unknown[0]!r}; expected all or one of {', '.join(RUNTIMES)}")
+    names = () if "all" in names else names
 
     oracle = None
     if checkpoint:
@@ -513,13 +518,18 @@ def conformance(
 
         oracle = checkpoint_oracle(model, checkpoint)
     npm = npm or next((p for p in (Path("node_modules"), Path("clients/javascript/node_modules")) if p.is_dir()), None)
-    names = () if "all" in names else names
     sentences = _sentences_of(model, source) if source else []
     matrix = tried(model, runtimes=names, npm=npm, sentences=sentences, oracle=oracle, report=_say)
     failures = matrix.failures(names)
-    click.echo(json.dumps(matrix.to_json() | {"ok": not failures}, ensure_ascii=False) if as_json else describe(matrix))
+    click.echo(
+        json.dumps(matrix.to_json() | {"ok": not failures}, ensure_ascii=False, allow_nan=False)
+        if as_json
+        else describe(matrix)
+    )
     if failures:
-        raise click.ClickException(f"{model}: {failures[0]}; use another runtime, or export with another --target")
+        raise click.ClickException(
+            f"{model}: {failures[0]}; install or use another runtime, or export with another --target"
+        )
 
 
 def _sentences_of(model: Path, source: Path) -> list[Any]:
@@ -528,7 +538,11 @@ def _sentences_of(model: Path, source: Path) -> list[Any]:
     from .modelfile import read_model_file
 
     metadata = ModelMetadata.from_properties(read_model_file(model).properties, source=str(model))
-    return [s.tokens for s in read_sentences(LineReader(source), format_of(source), metadata.tokenizer) if s.tokens]
+    found = read_sentences(LineReader(source), format_of(source), metadata.tokenizer)
+    sentences = [s.tokens for s in found if s.tokens]
+    if not sentences:
+        raise InputError(f"{source}: no sentences; expected at least one")
+    return sentences
 
 
 @main.command()

@@ -6,7 +6,7 @@ in ``batches.bin``. The process appends one line a batch to ``answers.jsonl``: t
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,13 +61,13 @@ class AnswerWriter:
 
     def _line(self, line: dict[str, Any]) -> None:
         with (self._folder / "answers.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+            stream.write("\n" + json.dumps(line) + "\n")  # what a process left half-written stays apart
 
 
 def read_answers(folder: Path) -> tuple[dict[int, Answer], str]:
     """Answers by number of their batch, and why the model did not open, if it did not."""
     path = folder / "answers.jsonl"
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    lines = list(_whole(path.read_text(encoding="utf-8", errors="replace"))) if path.exists() else []
     data = (folder / "answers.bin").read_bytes() if (folder / "answers.bin").exists() else b""
     answers, refusal = {}, ""
     for line in lines:
@@ -78,6 +78,16 @@ def read_answers(folder: Path) -> tuple[dict[int, Answer], str]:
         else:
             answers[line["batch"]] = Answer({name: _get(data, spec) for name, spec in line["outputs"].items()})
     return answers, refusal
+
+
+def _whole(text: str) -> Iterator[dict[str, Any]]:
+    """The lines of ``answers.jsonl``; a process may die while it writes one, which then is no line."""
+    for line in text.split("\n"):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        yield found
 
 
 def _put(stream: Any, array: NDArray[Any]) -> dict[str, Any]:

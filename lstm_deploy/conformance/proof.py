@@ -22,6 +22,7 @@ class Proof:
         max_batch_difference: the same between a row in its batch and alone, both in onnxruntime.
         tag_differences: tags that differ where the two best scores are further apart than the tolerance; with
             a CRF where the two paths' are, than the tolerance of all tokens together.
+        outside: scores beyond the tolerance, and tags at padding.
         ties: tags that differ where they are closer: either is right.
         tolerance: absolute, and relative to the value.
         max_chunk_difference: of a streaming file: the same between a sentence in chunks and the whole of it.
@@ -89,7 +90,7 @@ class Proof:
         difference = np.abs(found.astype(np.float64) - oracle)
         # Not-a-number compares false: it counts as outside.
         self.outside += int((~(difference <= self.tolerance + self.tolerance * np.abs(oracle))).sum())
-        return float(difference.max(initial=0.0))
+        return float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0))
 
     def _tags(self, found: NDArray[np.int32], oracle: NDArray[np.float32]) -> None:
         best = oracle.argmax(-1)

@@ -49,6 +49,6 @@ def _faults(result: RuntimeResult) -> list[tuple[str, CaseResult]]:
 def _cell(case: CaseResult) -> str:
     if case.max_difference is None:
         return case.status
-    if case.status == "equal" and case.tags_equal == 1:
+    if case.status == "equal":
         return f"{case.max_difference:.1e}"
     return f"{case.status} {case.max_difference:.1e}, {100 * (case.tags_equal or 0):.2f} %"

@@ -1,5 +1,7 @@
 """Runs a file in every runtime on the same batches, and compares each with the same oracle."""
 
+import math
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +18,7 @@ from ..golden import GoldenReport, check_answer
 from ..metadata import ModelMetadata
 from ..session import Scores, TaggerSession
 from .cases import Case, cases_of
-from .exchange import Answer, read_answers, write_batches
+from .exchange import Answer, Arrays, read_answers, write_batches
 from .proof import Proof
 from .runtimes import RUNTIMES, Runtime
 
@@ -100,7 +102,7 @@ class Matrix:
 
     def to_json(self) -> dict[str, Any]:
         """All of it as a JSON object."""
-        return asdict(self)
+        return _finite(asdict(self))
 
 
 def conformance(
@@ -133,7 +135,7 @@ def conformance(
     right = [_answers(oracle or _alone(session), batch, len(metadata.tags)) for case in cases for batch in case.batches]
     feeds = [dict(batch) | session.initial_states(len(batch["lengths"])) for case in cases for batch in case.batches]
     results = []
-    for runtime in (RUNTIMES[name] for name in runtimes or RUNTIMES):
+    for runtime in (RUNTIMES[name] for name in dict.fromkeys(runtimes or RUNTIMES)):
         claimed = runtime.claim in metadata.runtimes
         try:
             version = runtime.find(npm)
@@ -197,13 +199,21 @@ def _run(
 def _process(command: list[str]) -> str:
     """Runs a command to its end; how it ended."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=_SECONDS)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=_SECONDS, env=_environment()
+        )
     except subprocess.TimeoutExpired:
         return f"no end after {_SECONDS} seconds"
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     telling = next((line for line in lines if "panicked" in line or "rror" in line), lines[-1] if lines else "")
     how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
     return " ".join(f"the process ended with {how} {telling}".split())[:300]
+
+
+def _environment() -> dict[str, str]:
+    """That of this process, in which a process of Python finds this very package."""
+    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _compared(
@@ -222,14 +232,14 @@ def _result(
 ) -> CaseResult:
     failed = next((answer for answer in answers if answer.outputs is None), None)
     if failed is not None:
-        reason = " ".join(failed.error.split())[:300]
+        reason = " ".join(failed.error.partition("Stack backtrace")[0].split())[:300]
         return CaseResult("crashed" if failed.crashed else "refused", reason=reason)
     proof, golden = Proof(tolerance=metadata.tolerance), GoldenReport()
     for number, (batch, answer, expected) in enumerate(zip(case.batches, answers, right, strict=True)):
         assert answer.outputs is not None
+        if odd := _odd(metadata, answer.outputs, expected):
+            return CaseResult("wrong", reason=odd)
         scores = Scores(**answer.outputs)
-        if scores.of_tags.shape != expected.shape or scores.tag_ids.shape != expected.shape[:2]:
-            return CaseResult("wrong", reason=f"scores of shape {scores.of_tags.shape}; expected {expected.shape}")
         proof.compare(scores, expected, batch["lengths"], metadata.crf)
         for row, i in enumerate(case.golden[number] if case.golden else ()):
             known, n = metadata.golden[i], len(metadata.golden[i].tokens)
@@ -247,6 +257,23 @@ def _result(
         ties=proof.ties,
         reason=reason,
     )
+
+
+def _odd(metadata: ModelMetadata, outputs: Arrays, expected: NDArray[np.float32]) -> str:
+    """What is wrong with type or shape of an answer, "" where nothing is."""
+    tag_ids, scores = metadata.outputs()[:2]
+    wanted = {tag_ids["name"]: ("int32", expected.shape[:2]), scores["name"]: ("float32", expected.shape)}
+    found = {name: (str(array.dtype), array.shape) for name, array in outputs.items()}
+    return "" if found == wanted else f"the outputs are {found}; expected {wanted}"
+
+
+def _finite(value: Any) -> Any:
+    """With null for what is no finite number: JSON has no other."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _first_fault(result: RuntimeResult) -> str:

@@ -8,10 +8,10 @@ here the operators know no lengths, and what stands at padding reaches no token:
     2. What reads backward gets each row turned by its length (ReverseSequence), and its output is turned back.
     3. The last state of a direction is the first step of its output, turned.
 ``gate``
-    1. What runs forward and of which only the output is read meets padding after the sentence: it needs nothing.
-    2. For any other LSTM the input gets one more feature, 1 at padding and 0 elsewhere, whose weight shuts the input
-       and the forget gate: the state is zero at padding, as before the sentence.
-    3. The last state of an LSTM that runs forward is picked out by length; backward it is right as it is.
+    1. What runs forward meets padding after the sentence: it needs nothing.
+    2. For an LSTM that reads backward the input is zero at padding, and has one more feature, 1 at padding and 0
+       elsewhere, whose weight shuts the input and the forget gate: the state is zero there, as before the sentence.
+    3. The last state of what runs forward is picked out by length; backward it is right as it is.
 
 A graph in which somebody needs the last cell state has none of the two. The second is made for tract, and refuses what
 tract has wrong: an operator that reads backward only, and another recurrence than an LSTM that reads backward (its
@@ -31,27 +31,43 @@ from ..metadata import GraphForm
 
 RECURRENT = ("LSTM", "GRU", "RNN")
 _SHUT = 1e4
-"""Sigmoid of its negative is 0 in float32, whatever else a trained cell adds."""
+"""Sigmoid of its negative is 0 in float32, whatever a trained cell adds from its bias and a state of zero."""
+_KNOWN = {"hidden_size", "direction", "activations", "linear_before_reset"}
+"""Attributes that the forms keep."""
 
 
 def hindrance(model: onnx.ModelProto, form: GraphForm) -> str | None:
     """Why ``model`` has no such form, or None where it has: the operator and what stands against it."""
     if form == "sequence_lens":
         return None
+    constants = {c.name for c in model.graph.initializer}
     for graph in _graphs(model.graph):
         used = _used(graph)
+        known = constants | {n.output[0] for n in graph.node if n.op_type == "Cast" and n.input[0] in constants}
         for node in graph.node:
-            if not _given_lengths(node):
-                continue
-            if len(node.output) > 2 and used[node.output[2]]:
-                return f"the last cell state of {_name(node)} is used"
-            if form == "gate" and _sees_padding(node, used):
-                if node.op_type != "LSTM":
-                    return f"the state of {_name(node)}, a {node.op_type}, cannot be kept over padding"
-                if _direction(node) == "reverse":
-                    return f"{_name(node)} is an operator that reads backward only"
-                if any(node.input[5:7]) and _direction(node) != "forward":
-                    return f"{_name(node)} reads backward from an initial state, which its gates would forget"
+            if _given_lengths(node) and (against := _against(node, used, known, form)):
+                return against
+    return None
+
+
+def _against(node: NodeProto, used: Counter[str], known: set[str], form: GraphForm) -> str | None:
+    """Why one operator has no such form. ``known``: values that are constants, cast at most."""
+    name = _name(node)
+    if odd := {a.name for a in node.attribute} - _KNOWN:
+        return f"{name} has the attribute {sorted(odd)[0]}"
+    if any(node.input[7:]):
+        return f"{name} has peepholes"
+    if len(node.output) > 2 and used[node.output[2]]:
+        return f"the last cell state of {name} is used"
+    if form == "gate" and _direction(node) != "forward":
+        if node.op_type != "LSTM":
+            return f"{name} is a {node.op_type} that reads backward, whose state cannot be kept over padding"
+        if _direction(node) == "reverse":
+            return f"{name} is an operator that reads backward only"
+        if any(node.input[5:7]):
+            return f"{name} reads backward from an initial state, which its gates would forget"
+        if node.input[1] not in known:
+            return f"the weights of {name} are computed"
     return None
 
 
@@ -67,9 +83,10 @@ def in_form(model: onnx.ModelProto, form: GraphForm) -> onnx.ModelProto:
         raise ValueError(f"no graph form {form}: {against}")
     rewritten = onnx.ModelProto()
     rewritten.CopyFrom(model)
+    taken = _names(rewritten.graph)
     # Inner graphs first: what is put back into an outer one are copies.
     for graph in reversed(list(_graphs(rewritten.graph))):
-        _Rewriter(rewritten.graph, graph, form).run()
+        _Rewriter(rewritten.graph, graph, form, taken).run()
     _drop_unread(rewritten.graph)
     onnx.checker.check_model(rewritten, full_check=True)
     return rewritten
@@ -78,8 +95,8 @@ def in_form(model: onnx.ModelProto, form: GraphForm) -> onnx.ModelProto:
 class _Rewriter:
     """Rewrites one graph, whose constants stand in ``outer``."""
 
-    def __init__(self, outer: onnx.GraphProto, graph: onnx.GraphProto, form: GraphForm) -> None:
-        self._outer, self._graph, self._form = outer, graph, form
+    def __init__(self, outer: onnx.GraphProto, graph: onnx.GraphProto, form: GraphForm, taken: set[str]) -> None:
+        self._outer, self._graph, self._form, self._taken = outer, graph, form, taken
         self._constants = {c.name: c for c in outer.initializer}
         self._nodes: list[NodeProto] = []
         self._done: dict[tuple[str, ...], str] = {}
@@ -89,7 +106,7 @@ class _Rewriter:
 
     def run(self) -> None:
         for node in self._graph.node:
-            if node.name in self._skipped and node.name:
+            if node.output[0] in self._skipped:
                 continue
             if _given_lengths(node):
                 (self._reversed if self._form == "reverse_sequence" else self._gated)(node)
@@ -134,7 +151,7 @@ class _Rewriter:
             if flat is not None and self._used[turned.output[0]] == 1 and sizes is not None:
                 shape = numpy_helper.to_array(sizes)
                 if len(shape) == 3 and not shape[:2].any():
-                    self._skipped |= {turned.name, flat.name}
+                    self._skipped |= {turned.output[0], flat.output[0]}
                     self._joined(steps, flat.output[0], axis=2)
                     return
         apart = [self._node("Unsqueeze", [s, self._ints("one", 1)], f"{s}.apart") for s in steps]
@@ -142,13 +159,13 @@ class _Rewriter:
 
     def _turned(self, x: str, lengths: str) -> str:
         """Each row's tokens in reverse order, its padding where it was; once for each value."""
-        key = (x, lengths)
+        key = ("turned", x, lengths)
         if key not in self._done:
             self._done[key] = self._node("ReverseSequence", [x, lengths], f"{x}.turned", time_axis=0, batch_axis=1)
         return self._done[key]
 
     def _long(self, lengths: str) -> str:
-        key = (lengths,)
+        key = ("long", lengths)
         if key not in self._done:
             self._done[key] = self._node("Cast", [lengths], f"{lengths}.long", to=TensorProto.INT64)
         return self._done[key]
@@ -166,11 +183,11 @@ class _Rewriter:
             return name
         if name in self._constants:
             return self._constant(f"{name}.{d}", numpy_helper.to_array(self._constants[name])[d : d + 1])
-        parts = [f"{name}.{i}" for i in range(count)]
-        if ("split", name) not in self._done:
+        if ("split", name, "0") not in self._done:
+            parts = [self._fresh(f"{name}.{i}") for i in range(count)]
             self._nodes.append(helper.make_node("Split", [name], parts, name=parts[0], axis=0))
-            self._done["split", name] = name
-        return parts[d]
+            self._done |= {("split", name, str(i)): part for i, part in enumerate(parts)}
+        return self._done["split", name, str(d)]
 
     # -- gate
 
@@ -178,14 +195,14 @@ class _Rewriter:
         x, lengths = node.input[0], node.input[4]
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         inputs = [*node.input[:4], "", *node.input[5:7]]
-        if _sees_padding(node, self._used):
+        if _direction(node) != "forward":
             inputs[0] = self._with_padding(x, lengths)
             inputs[1] = self._wider(node.input[1])
         while not inputs[-1]:
             inputs.pop()
-        outputs = [name or f"{_name(node)}.unread_{i}" for i, name in enumerate(node.output)]
+        outputs = [name or self._fresh(f"{_name(node)}.unread_{i}") for i, name in enumerate(node.output)]
         if self._reads(node, 1):
-            outputs[1] = f"{node.output[1]}.at_the_end"
+            outputs[1] = self._fresh(f"{node.output[1]}.at_the_end")
         self._nodes.append(
             helper.make_node(node.op_type, inputs, outputs[:2], name=f"{_name(node)}.gated", **attributes)
         )
@@ -195,18 +212,19 @@ class _Rewriter:
     def _last(self, node: NodeProto, outputs: list[str], lengths: str) -> None:
         """The last states, forward ones picked out of Y; backward ones stand at the first token, where the run ends."""
         both = _direction(node) == "bidirectional"
-        here = self._ends(node.input[0], lengths)  # (sequence, 1, batch, 1), 1 at each row's last token
-        marked = self._node("Mul", [outputs[0], here], f"{_name(node)}.marked")
-        names = [f"{_name(node)}.{part}" for part in ("last_forward", "last_backward")]
-        target = names[0] if both else node.output[1]
-        summed = f"{_name(node)}.summed" if both else target
+        mark = self._ends(node.input[0], lengths)  # (sequence, 1, batch, 1), true at each row's last token
+        picked = self._node("Where", [mark, outputs[0], self._zero()], f"{_name(node)}.picked")
+        summed = self._fresh(f"{_name(node)}.summed") if both else node.output[1]
         self._nodes.append(
-            helper.make_node("ReduceSum", [marked, self._ints("zero", 0)], [summed], name=summed, keepdims=0)
+            helper.make_node("ReduceSum", [picked, self._ints("zero", 0)], [summed], name=summed, keepdims=0)
         )
         if both:
-            forward = self._node("Slice", [summed, *self._range(0, 1)], names[0])
-            backward = self._node("Slice", [outputs[1], *self._range(1, 2)], names[1])
+            forward = self._node("Slice", [summed, *self._range(0, 1)], f"{_name(node)}.last_forward")
+            backward = self._node("Slice", [outputs[1], *self._range(1, 2)], f"{_name(node)}.last_backward")
             self._joined([forward, backward], node.output[1], axis=0)
+
+    def _zero(self) -> str:
+        return self._constant("form.zero", np.array(0, np.float32))
 
     def _range(self, start: int, stop: int) -> list[str]:
         return [self._ints(f"from_{start}", start), self._ints(f"to_{stop}", stop), self._ints("zero", 0)]
@@ -224,41 +242,41 @@ class _Rewriter:
         return self._done[key]
 
     def _with_padding(self, x: str, lengths: str) -> str:
-        """``x`` with one more feature; once for each value."""
+        """``x`` with zeros at padding, whatever stood there, and one more feature, 1 at padding; once a value."""
         key = ("with padding", x, lengths)
         if key not in self._done:
-            self._done[key] = self._node("Concat", [x, self._padding(x, lengths)], f"{x}.with_padding", axis=2)
-        return self._done[key]
-
-    def _padding(self, x: str, lengths: str) -> str:
-        """(sequence, batch, 1): 1 at padding."""
-        key = ("padding", lengths)
-        if key not in self._done:
-            real = self._node("Less", [self._steps(x), lengths], f"{lengths}.real")
-            padding = self._node("Cast", [self._node("Not", [real], f"{lengths}.not_real")], f"{lengths}.padding", to=1)
-            self._done[key] = self._node("Unsqueeze", [padding, self._ints("two", 2)], f"{lengths}.padding_column")
+            column = self._node("Less", [self._steps(x), lengths], f"{x}.real")
+            real = self._node("Unsqueeze", [column, self._ints("two", 2)], f"{x}.real_column")  # (sequence, batch, 1)
+            clean = self._node("Where", [real, x, self._zero()], f"{x}.clean")
+            padding = self._node("Cast", [self._node("Not", [real], f"{x}.not_real")], f"{x}.padding", to=1)
+            self._done[key] = self._node("Concat", [clean, padding], f"{x}.with_padding", axis=2)
         return self._done[key]
 
     def _ends(self, x: str, lengths: str) -> str:
-        """(sequence, 1, batch, 1): 1 at the last token of each row."""
-        key = ("ends", lengths)
+        """(sequence, 1, batch, 1) bool: the last token of each row."""
+        key = ("ends", x, lengths)
         if key not in self._done:
             one = self._constant("form.short_one", np.array(1, np.int32))
             last = self._node("Sub", [lengths, one], f"{lengths}.last")
-            there = self._node("Equal", [self._steps(x), last], f"{lengths}.is_last")
-            number = self._node("Cast", [there], f"{lengths}.last_number", to=TensorProto.FLOAT)
+            there = self._node("Equal", [self._steps(x), last], f"{x}.is_last")
             axes = self._constant("form.ends_axes", np.array([1, 3], np.int64))
-            self._done[key] = self._node("Unsqueeze", [number, axes], f"{lengths}.last_mark")
+            self._done[key] = self._node("Unsqueeze", [there, axes], f"{x}.last_mark")
         return self._done[key]
 
     def _wider(self, name: str) -> str:
         """W with the weight of the feature that marks padding."""
-        if name not in self._constants:  # float16: cast where it is used
+        key = ("wider", name)
+        if key in self._done:
+            return self._done[key]
+        if name in self._constants:
+            wide = self._constant(f"{name}.gated", _with_padding_weight(numpy_helper.to_array(self._constants[name])))
+        else:  # float16, cast where it is used
             cast = next(n for n in self._nodes if name in n.output)
             half = numpy_helper.to_array(self._constants[cast.input[0]])
-            wide = self._constant(f"{cast.input[0]}.gated", _with_padding_weight(half))
-            return self._node("Cast", [wide], f"{name}.gated", to=TensorProto.FLOAT)
-        return self._constant(f"{name}.gated", _with_padding_weight(numpy_helper.to_array(self._constants[name])))
+            stored = self._constant(f"{cast.input[0]}.gated", _with_padding_weight(half))
+            wide = self._node("Cast", [stored], f"{name}.gated", to=TensorProto.FLOAT)
+        self._done[key] = wide
+        return wide
 
     # -- both
 
@@ -270,6 +288,7 @@ class _Rewriter:
         self._nodes.append(helper.make_node(op, names, [output], name=output, **more))
 
     def _node(self, op_type: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        output = self._fresh(output)
         self._nodes.append(helper.make_node(op_type, list(inputs), [output], name=output, **attributes))
         return output
 
@@ -277,23 +296,46 @@ class _Rewriter:
         return self._constant(f"form.axis_{name}", np.array([value], np.int64))
 
     def _constant(self, name: str, value: NDArray[Any]) -> str:
-        if name not in self._constants:
-            tensor = numpy_helper.from_array(value.copy(order="C"), name)
-            self._outer.initializer.append(tensor)
-            self._constants[name] = tensor
-        return name
+        """The name of a constant of that value, added to the outermost graph unless it is there."""
+        key = ("constant", name)
+        if key not in self._done:
+            there = self._constants.get(name)
+            if there is None or not _same(numpy_helper.to_array(there), value):
+                name = self._fresh(name)
+                tensor = numpy_helper.from_array(value.copy(order="C"), name)
+                self._outer.initializer.append(tensor)
+                self._constants[name] = tensor
+            self._done[key] = name
+        return self._done[key]
+
+    def _fresh(self, name: str) -> str:
+        """``name``, or one like it that no value of the model has."""
+        found, number = name, 2
+        while found in self._taken:
+            found, number = f"{name}.{number}", number + 1
+        self._taken.add(found)
+        return found
+
+
+def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def _names(graph: onnx.GraphProto) -> set[str]:
+    """Every value's name, in the graph and in its subgraphs."""
+    found = {v.name for part in (graph.input, graph.output, graph.initializer) for v in part}
+    for node in graph.node:
+        found.update(node.input, node.output)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                found |= _names(inner)
+    return found
 
 
 def _with_padding_weight(w: NDArray[Any]) -> NDArray[Any]:
     """(directions, 4 * hidden, input + 1): W of an LSTM with a column for the feature that marks padding."""
     i, o, f, c = np.split(np.zeros((*w.shape[:2], 1), w.dtype), 4, axis=1)
     return np.concatenate([w, np.concatenate([i - _SHUT, o, f - _SHUT, c], axis=1).astype(w.dtype)], axis=2)
-
-
-def _sees_padding(node: NodeProto, used: Counter[str]) -> bool:
-    """Whether padding comes before a token, or before the last state."""
-    last = len(node.output) > 1 and bool(used[node.output[1]])
-    return last or _direction(node) != "forward"
 
 
 def _name(node: NodeProto) -> str:

@@ -47,11 +47,16 @@ def targeted(
         InputError: such a file cannot be for ``target``.
     """
     if metadata.precision == "int8":
-        if target == "tract":
-            raise _none(target, "int8 runs in Scans, which tract does not take", "--precision fp32 or fp16")
+        if target not in (None, "onnxruntime"):
+            raise _none(target, "int8 runs in Scans that onnxruntime alone has right", "--precision fp32 or fp16")
         # Few rows run through operators in float32: in the form that every runtime has right.
         graph = in_form(graph, "reverse_sequence")
         return graph, replace(metadata, graph_form="scan_int8", runtimes=_ONNXRUNTIME)
+    if metadata.states:
+        if target not in (None, "onnxruntime"):
+            why = "a streaming file hands on the states of each row, which has been tried in onnxruntime alone"
+            raise _none(target, why, "--target onnxruntime")
+        target = "onnxruntime"
     choice = TARGETS[target or "portable"]
     against = hindrance(graph, choice.form)
     if target == "tract":

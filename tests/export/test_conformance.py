@@ -1,6 +1,7 @@
 """The suite that runs a file in every runtime: what is right passes, what is wrong, refuses or dies is told as such."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -163,6 +164,28 @@ def test_a_tag_at_padding_and_a_score_that_is_no_number_are_caught(monkeypatch):
     assert "64 scores outside" in cases["many rows"].reason
 
 
+def test_a_score_that_is_no_number_is_null_in_json(monkeypatch):
+    matrix = _faulty(monkeypatch, "if rows == 64: found[1][:, 0, 0] = float('nan')")
+    assert matrix.runtimes[0].cases["many rows"].max_difference == np.inf
+    text = json.dumps(matrix.to_json(), allow_nan=False)
+    assert json.loads(text)["runtimes"][0]["cases"]["many rows"]["max_difference"] is None
+
+
+@pytest.mark.parametrize("fault", ["found[0] = found[0].astype('int64')", "found = found[:1]"])
+def test_another_type_or_number_of_outputs_is_wrong(monkeypatch, fault):
+    cases = _faulty(monkeypatch, fault).runtimes[0].cases
+    assert {case.status for case in cases.values()} == {"wrong"}
+    assert "expected {'tag_ids': ('int32'" in cases["ragged"].reason
+
+
+def test_half_a_line_is_no_answer(monkeypatch):
+    half = """if rows == 64:
+        open(sys.argv[1] + '/answers.jsonl', 'a').write('{"batch": 9, "outp')
+        os._exit(9)"""
+    cases = _faulty(monkeypatch, half).runtimes[0].cases
+    assert cases["many rows"].status == "crashed"
+
+
 def test_scores_of_another_shape_are_wrong(monkeypatch):
     cases = _faulty(monkeypatch, "found[1] = found[1][:, :, :-1]").runtimes[0].cases
     assert {case.status for case in cases.values()} == {"wrong"}
@@ -208,6 +231,44 @@ def test_what_a_runtime_refuses_is_said_once(given_lengths):
     matrix = conformance(given_lengths, runtimes=["tract"])
     assert {case.status for case in matrix.runtimes[0].cases.values()} == {"refused"}
     assert describe(matrix).count("seq_len") == 1
+
+
+@pytest.mark.parametrize("names", [["nope"], ["all", "nope"]])
+def test_the_command_refuses_an_unknown_runtime(names):
+    options = [part for name in names for part in ("--runtime", name)]
+    done = CliRunner().invoke(main, ["conformance", str(SUBWORD), *options])
+    assert done.exit_code == 2
+    assert "no runtime 'nope'" in done.stderr
+
+
+def test_a_corpus_without_sentences_is_refused(tmp_path):
+    (tmp_path / "empty.txt").write_text("")
+    command = ["conformance", str(SUBWORD), "--runtime", "onnxruntime", "--input", str(tmp_path / "empty.txt")]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 1
+    assert "no sentences" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_a_broken_package_or_browser_is_absent_in_one_line(tmp_path, monkeypatch):
+    npm = tmp_path / "node_modules"
+    (npm / "onnxruntime-node").mkdir(parents=True)
+    (npm / "onnxruntime-node" / "package.json").write_text("{")
+    assert "is no package" in conformance(SUBWORD, runtimes=["onnxruntime-node"], npm=npm).runtimes[0].absent
+    for name in ("onnxruntime-web", "playwright-core"):
+        (npm / name).mkdir()
+        (npm / name / "package.json").write_text('{"version": "1.0"}')
+    monkeypatch.setenv("CHROMIUM", str(tmp_path / "nowhere"))
+    assert "does not run" in conformance(SUBWORD, runtimes=["chromium-wasm"], npm=npm).runtimes[0].absent
+    elsewhere = npm.rename(tmp_path / "packages")
+    absent = conformance(SUBWORD, runtimes=["onnxruntime-web-node"], npm=elsewhere).runtimes[0].absent
+    assert "not in a node_modules at" in absent
+
+
+def test_a_file_of_the_current_folder_stands_for_no_runtime(tmp_path, monkeypatch):
+    (tmp_path / "onnxruntime.py").write_text("raise RuntimeError('mine')")
+    monkeypatch.chdir(tmp_path)
+    assert conformance(SUBWORD, runtimes=["onnxruntime"]).runtimes[0].equal
 
 
 def test_an_unknown_runtime_names_those_there_are():

@@ -101,10 +101,8 @@ def test_the_forms_answer_as_the_operator_with_lengths(
     form, op, direction, outputs, initial, flat, scale, lengths, seed
 ):
     if form == "gate":
-        direction = "bidirectional" if direction == "reverse" else direction
+        direction = "bidirectional" if op == "LSTM" and direction != "forward" else "forward"
         initial = initial and direction == "forward"
-        if op != "LSTM":
-            direction, outputs = "forward", ("y",)
     model = recurrent(op, direction, outputs, initial=initial, flat=flat and "y" in outputs, scale=scale, seed=seed)
     rewritten = in_form(model, form)
     assert not any(len(node.input) > 4 and node.input[4] for node in rewritten.graph.node if node.op_type == op)
@@ -127,7 +125,7 @@ def test_weights_are_not_stored_twice():
 def test_what_has_no_other_form_says_why():
     assert "last cell state" in hindrance(recurrent("LSTM", outputs=("y", "c")), "reverse_sequence")
     for op in ("RNN", "GRU"):
-        assert f"a {op}, cannot be kept over padding" in hindrance(recurrent(op), "gate")
+        assert f"a {op} that reads backward" in hindrance(recurrent(op), "gate")
         assert hindrance(recurrent(op, "forward", ("y",)), "gate") is None
     assert "reads backward only" in hindrance(recurrent("LSTM", "reverse"), "gate")
     assert hindrance(recurrent("LSTM", outputs=("y", "c")), "sequence_lens") is None
@@ -138,6 +136,74 @@ def test_what_has_no_other_form_says_why():
 def test_initial_states_have_no_gate():
     assert "initial state" in hindrance(recurrent("LSTM", initial=True), "gate")
     assert hindrance(recurrent("LSTM", "forward", initial=True), "gate") is None
+
+
+def _node_of(model, op):
+    return next(node for node in model.graph.node if node.op_type == op)
+
+
+@pytest.mark.parametrize("form", ["reverse_sequence", "gate"])
+def test_what_the_forms_do_not_know_is_refused(form):
+    clipped, peeped = recurrent("LSTM"), recurrent("LSTM")
+    _node_of(clipped, "LSTM").attribute.append(helper.make_attribute("clip", 3.0))
+    assert "attribute clip" in hindrance(clipped, form)
+    _node_of(peeped, "LSTM").input.extend(["", "", "b"])
+    assert "peepholes" in hindrance(peeped, form)
+
+
+def test_computed_weights_have_no_gate():
+    model = recurrent("LSTM", outputs=("y",))
+    model.graph.node.insert(0, helper.make_node("Mul", ["w", "w"], ["squared"]))
+    _node_of(model, "LSTM").input[1] = "squared"
+    assert "weights" in hindrance(model, "gate")
+    assert_same(model, in_form(model, "reverse_sequence"), feeds_for(model, [4, 2, 0, 6]))
+
+
+@pytest.mark.parametrize("form", ["reverse_sequence", "gate"])
+def test_what_stands_at_padding_changes_nothing(form):
+    """A word of no letters can be worth anything there, not-a-number too."""
+    model = recurrent("LSTM", outputs=("y", "h"))
+    rewritten, feeds = in_form(model, form), feeds_for(model, [4, 2, 6])
+    expected = run(rewritten, feeds)
+    for value in (np.nan, np.inf, 1e30):
+        feeds["x"][4:, 0] = feeds["x"][2:, 1] = feeds["x"][6:, 2] = value
+        found = run(rewritten, feeds)
+        for i, n in enumerate([4, 2, 6]):
+            np.testing.assert_array_equal(found["y"][:n, :, i], expected["y"][:n, :, i])
+        np.testing.assert_array_equal(found["h"], expected["h"])
+
+
+@pytest.mark.parametrize("form", ["reverse_sequence", "gate"])
+def test_names_that_the_form_would_give_may_be_taken(form):
+    model = recurrent("LSTM", outputs=("y",))
+    constants = ["w.0", "w.1", "w.gated", "form.axis_one", "form.zero"]
+    values = ["x.turned", "lengths.long", "x.steps", "x.clean", "x.with_padding"]
+    for name in constants:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.full(3, 7, np.float32), name))
+        model.graph.node.append(helper.make_node("Identity", [name], [f"kept.{name}"]))
+        model.graph.output.append(helper.make_tensor_value_info(f"kept.{name}", FLOAT, [3]))
+    for name in values:
+        model.graph.node.append(helper.make_node("Identity", ["x"], [name]))
+        model.graph.output.append(helper.make_tensor_value_info(name, FLOAT, ["sequence", "batch", INPUT]))
+    feeds = feeds_for(model, [4, 2, 6])
+    expected, found = run(model, feeds), run(in_form(model, form), feeds)
+    for name in expected.keys() - {"y"}:
+        np.testing.assert_array_equal(found[name], expected[name])
+    for i, n in enumerate([4, 2, 6]):
+        np.testing.assert_allclose(found["y"][:n, :, i], expected["y"][:n, :, i], atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["reverse_sequence", "gate"])
+def test_two_operators_share_what_they_read(form):
+    model = recurrent("LSTM", outputs=("y",))
+    model.graph.node.append(
+        helper.make_node(
+            "LSTM", ["x", "w", "r", "b", "lengths"], ["again"], hidden_size=HIDDEN, direction="bidirectional"
+        )
+    )
+    model.graph.output.append(helper.make_tensor_value_info("again", FLOAT, ["sequence", 2, "batch", HIDDEN]))
+    found = run(in_form(model, form), feeds_for(model, [4, 2, 6]))
+    np.testing.assert_array_equal(found["y"], found["again"])
 
 
 def test_a_graph_without_lengths_stays_as_it_is():
@@ -177,17 +243,21 @@ def test_a_streaming_file_is_for_onnxruntime_unless_another_is_asked_for(make_ta
     export_model(*tagger, tmp_path / "m.onnx", streaming=True)
     assert TaggerSession(tmp_path / "m.onnx").metadata.graph_form == "sequence_lens"
     for target in ("portable", "tract"):
-        with pytest.raises(InputError, match=rf"no file for {target}: the last cell state .*--target"):
+        with pytest.raises(
+            InputError, match=rf"no file for {target}: a streaming file hands on .*--target onnxruntime"
+        ):
             export_model(*tagger, tmp_path / "n.onnx", streaming=True, target=target)
     assert not (tmp_path / "n.onnx").exists()
 
 
-def test_tract_takes_no_int8(make_tagger, tmp_path):
+@pytest.mark.parametrize("target", ["tract", "portable"])
+def test_int8_is_for_onnxruntime_alone(make_tagger, tmp_path, target):
     from lstm_deploy.export.cost import Rounding
 
     (tmp_path / "dev.conll").write_text("cat\tNOUN\n\n")
-    with pytest.raises(InputError, match=r"no file for tract: int8 .* --precision fp32 or fp16"):
-        export_model(*make_tagger(), tmp_path / "m.onnx", Rounding("int8", tmp_path / "dev.conll", 100), target="tract")
+    rounding = Rounding("int8", tmp_path / "dev.conll", 100)
+    with pytest.raises(InputError, match=rf"no file for {target}: int8 .* --precision fp32 or fp16"):
+        export_model(*make_tagger(), tmp_path / "m.onnx", rounding, target=target)
 
 
 def test_the_command_takes_a_target(make_tagger, save_checkpoint, tmp_path):

@@ -1,9 +1,8 @@
 // onnxruntime-web in a headless Chromium: chromium.mjs NPM PACKAGE FOLDER START BROWSER PLACE
 // The page fetches model and batches from a server of this process, isolated as wasm threads need it, and posts answers.
 
-import { createReadStream, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createReadStream, existsSync, mkdtempSync } from "node:fs";
 import { createServer } from "node:http";
-import { tmpdir } from "node:os";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { AnswerWriter, load, readBatches, said } from "./exchange.mjs";
@@ -39,11 +38,11 @@ const server = createServer((request, response) => {
 async function main() {
   const { chromium } = await load(npm, "playwright-core").then((m) => m.default ?? m);
   await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
-  const profile = mkdtempSync(join(tmpdir(), "lstm-deploy-chromium-"));
+  const profile = mkdtempSync(join(folder, "profile-")); // goes with the folder, however this ends
   const context = await chromium.launchPersistentContext(profile, { executablePath: browser, args: FLAGS });
   try {
     const page = await context.newPage();
-    page.on("crash", () => { writer.fail("the page crashed"); process.exit(1); });
+    page.on("crash", () => { console.error("the page crashed"); process.exit(1); });
     await page.exposeFunction("answered", (number, found) => writer.add(number, Object.fromEntries(
       Object.entries(found).map(([key, { type, dims, base64 }]) => [key, { type, dims, bytes: Buffer.from(base64, "base64") }]),
     )));
@@ -54,7 +53,6 @@ async function main() {
     ]);
   } finally {
     await context.close();
-    rmSync(profile, { recursive: true, force: true });
   }
 }
 

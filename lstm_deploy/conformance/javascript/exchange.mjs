@@ -38,11 +38,15 @@ export class AnswerWriter {
       appendFileSync(this.data, Buffer.concat([Buffer.alloc(at - size), Buffer.from(bytes)]));
       specs[name] = { dtype: type, shape: dims, at };
     }
-    appendFileSync(this.lines, JSON.stringify({ batch, outputs: specs }) + "\n");
+    this.line({ batch, outputs: specs });
   }
 
   fail(error, batch) {
-    appendFileSync(this.lines, JSON.stringify(batch === undefined ? { error } : { batch, error }) + "\n");
+    this.line(batch === undefined ? { error } : { batch, error });
+  }
+
+  line(text) {
+    appendFileSync(this.lines, "\n" + JSON.stringify(text) + "\n"); // what a process left half-written stays apart
   }
 }
 

@@ -53,7 +53,8 @@ def python_runtime(name: str) -> Any:
 
 def _python(name: str, claim: str) -> Runtime:
     def command(_: Path | None, folder: Path, start: int) -> list[str]:
-        return [sys.executable, "-m", "lstm_deploy.conformance.worker", name, str(folder), str(start)]
+        # -P: a file of the current folder must not stand for a runtime.
+        return [sys.executable, "-P", "-m", "lstm_deploy.conformance.worker", name, str(folder), str(start)]
 
     return Runtime(name, claim, lambda _: python_runtime(name).version(), command)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -42,10 +43,15 @@ def command(package: str, place: str, npm: Path | None, folder: Path, start: int
 
 def _npm_version(package: str, npm: Path | None) -> str:
     found = npm / package / "package.json" if npm else None
-    if found is None or not found.is_file():
-        where = f"not in {npm}" if npm else "not found: there is no node_modules here"
-        raise MissingDependencyError(f"{package} is {where}; run `{_INSTALL} {package}`, or pass --npm FOLDER")
-    return json.loads(found.read_bytes())["version"]
+    if found is None or not found.is_file() or npm is None or npm.resolve().name != "node_modules":
+        where = f"not in a node_modules at {npm}" if npm else "not found: there is no node_modules here"
+        raise MissingDependencyError(
+            f"{package} is {where}; run `{_INSTALL} {package}`, or pass --npm .../node_modules"
+        )
+    try:
+        return str(json.loads(found.read_bytes())["version"])
+    except (ValueError, KeyError, TypeError, OSError) as e:
+        raise MissingDependencyError(f"{found}: is no package ({e!r}); run `{_INSTALL} {package}` again") from e
 
 
 def _browser() -> str:
@@ -58,7 +64,10 @@ def _browser() -> str:
 
 @cache
 def _printed(program: str) -> str:
-    """What it says of its version."""
-    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=60)
-    words = done.stdout.split()
-    return " ".join(words[:2]) if words else "of unknown version"
+    """What it says of its version, up to the number."""
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise MissingDependencyError(f"{program} does not run ({' '.join(str(e).split())}); install it again") from e
+    found = re.match(r"\D*[\d.]+", done.stdout.strip())
+    return found.group() if found else "of unknown version"
