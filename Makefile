@@ -14,7 +14,7 @@ JS := clients/javascript
 # What the page shows: the English tagger where there is one.
 MODEL ?= $(firstword $(wildcard exported/ewt-int8.onnx exported/ewt.onnx) exported/tutorial.onnx)
 
-.PHONY: help setup setup-runtimes runtimes web run test test-slow test-wheel lint treebank bench bench-peers gallery clean
+.PHONY: help setup setup-runtimes runtimes web run test test-slow test-wheel lint treebank bench bench-peers bench-javascript gallery clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -76,6 +76,10 @@ bench-peers: ## Install spaCy and UDPipe beside, train them on the same treebank
 		$(DATA)/en_ewt-ud-dev.conllu.xz checkpoints/peers/spacy
 	$(PEERS)/bin/python benchmarks/contenders/udpipe_tagger.py train $(DATA)/en_ewt-ud-train.conllu.xz \
 		$(DATA)/en_ewt-ud-dev.conllu.xz checkpoints/peers/ewt.udpipe
+
+bench-javascript: $(READY) $(JS)/node_modules ## Measure the JavaScript client in Node and Chromium, after `make bench`
+	$(BIN)/python benchmarks/javascript.py exported/ewt.onnx exported/ewt-int8.onnx \
+		--input $(DATA)/en_ewt-ud-test.conllu.xz --output benchmarks/results
 
 runtimes: $(READY) ## Write docs/runtimes.md: files in every runtime, after `make setup-runtimes`, `make bench`
 	$(BIN)/python benchmarks/runtimes.py --checkpoint $(EWT) --int8 exported/ewt-int8.onnx \

@@ -106,3 +106,45 @@ def test_pytorch_as_a_contender_gives_the_same_tags(tmp_path, sentences, arrange
     torch = _talk([sys.executable, "pytorch.py", str(tmp_path / "checkpoint"), "1", arrangement, "4"], *ask)
     ours = _talk([sys.executable, "predictor.py", str(tmp_path / "m.onnx"), "1"], *ask)
     assert torch[2] == ours[2]
+
+
+RUNTIMES = json.loads((BENCHMARKS / "results" / "runtimes.json").read_text())
+
+
+def test_what_files_claim_is_what_was_measured():
+    assert len(RUNTIMES["files"]) >= 7
+    for file in RUNTIMES["files"]:
+        for runtime in file["runtimes"]:
+            statuses = {case["status"] for case in runtime["cases"].values()}
+            assert not runtime["claimed"] or statuses == {"equal"}, (file["title"], runtime["name"])
+    portable = next(file for file in RUNTIMES["files"] if "--target portable" in file["title"])
+    tried = {runtime["name"] for runtime in portable["runtimes"] if runtime["cases"]}
+    assert {"onnxruntime", "openvino", "tract", "onnxruntime-node", "chromium-wasm", "chromium-wasm-threads"} <= tried
+    assert portable["cases"]["corpus"] == 25_094
+    assert portable["oracle"] == "PyTorch on single sentences"
+
+
+def test_the_page_of_runtimes_is_the_one_that_was_measured():
+    text = (ROOT / "docs" / "runtimes.md").read_text(encoding="utf-8")
+    assert f"On {RUNTIMES['date']}." in text
+    for file in RUNTIMES["files"]:
+        assert f"### {file['title']}\n" in text
+        for runtime in file["runtimes"]:
+            row = f"| {runtime['name']} | {runtime['version']} | {'yes' if runtime['claimed'] else 'no'} |"
+            assert bool(runtime["cases"]) == (row in text)
+
+
+def test_the_claims_of_each_target_were_measured():
+    from lstm_deploy.export.targets import TARGETS
+
+    for target, choice in TARGETS.items():
+        file = next(f for f in RUNTIMES["files"] if f["title"].endswith(f"--target {target}`"))
+        assert (file["graph_form"], tuple(file["claims"])) == (choice.form, choice.runtimes)
+
+
+def test_the_javascript_table_is_that_of_its_figures():
+    figures = json.loads((BENCHMARKS / "results" / "javascript.json").read_text())
+    spec = importlib.util.spec_from_file_location("javascript_bench", BENCHMARKS / "javascript.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (BENCHMARKS / "results" / "javascript.md").read_text(encoding="utf-8") == module.table(figures)
