@@ -267,6 +267,7 @@ def export(
         f"{'' if precision == 'fp32' else ' on the rounded weights'} "
         f"({_figures(proof)})"
     )
+    _say_narrowed(output, exported)
 
 
 def _export_own(ctx: click.Context, output: Path) -> None:
@@ -305,6 +306,12 @@ def _export_own(ctx: click.Context, output: Path) -> None:
         f"{output}: {proof.tokens:,} tokens in {proof.batches} ragged batches equal the module's on single sentences "
         f"({_figures(proof)})"
     )
+    _say_narrowed(output, exported)
+
+
+def _say_narrowed(output: Path, exported: Any) -> None:
+    if exported.narrowed:
+        _say(f"{output}: for onnxruntime alone, not portable: {exported.narrowed}")
 
 
 def _figures(proof: Any) -> str:
@@ -502,12 +509,12 @@ def conformance(
     lstm-deploy conformance exported/tagger.onnx --runtime openvino --runtime tract
     """
     from .conformance.report import describe
-    from .conformance.runtimes import RUNTIMES
+    from .conformance.runtimes import RUNTIMES, covered_by
     from .conformance.suite import conformance as tried
 
-    if unknown := [name for name in names if name not in {"all", *RUNTIMES}]:
+    if unknown := [name for name in names if name != "all" and not covered_by(name)]:
         raise click.UsageError(f"no runtime {unknown[0]!r}; expected all or one of {', '.join(RUNTIMES)}")
-    names = () if "all" in names else names
+    names = () if "all" in names else tuple(found for name in names for found in covered_by(name))
 
     oracle = None
     if checkpoint:
@@ -517,7 +524,7 @@ def conformance(
         from .export.parity import checkpoint_oracle
 
         oracle = checkpoint_oracle(model, checkpoint)
-    npm = npm or next((p for p in (Path("node_modules"), Path("clients/javascript/node_modules")) if p.is_dir()), None)
+    npm = _npm_folder(npm)
     sentences = _sentences_of(model, source) if source else []
     matrix = tried(model, runtimes=names, npm=npm, sentences=sentences, oracle=oracle, report=_say)
     failures = matrix.failures(names)
@@ -527,9 +534,17 @@ def conformance(
         else describe(matrix)
     )
     if failures:
-        raise click.ClickException(
-            f"{model}: {failures[0]}; install or use another runtime, or export with another --target"
-        )
+        raise click.ClickException(f"{model}: {failures[0]}")
+
+
+def _npm_folder(given: Path | None) -> Path | None:
+    """The folder of npm's packages: what was given, or the one in it; else one that is here."""
+    if given is not None and not given.is_dir():
+        raise click.UsageError(f"--npm {given}: no such folder; expected a node_modules")
+    tried = (
+        [given / "node_modules", given] if given else [Path("node_modules"), Path("clients/javascript/node_modules")]
+    )
+    return next((path for path in tried if path.is_dir()), None)
 
 
 def _sentences_of(model: Path, source: Path) -> list[Any]:

@@ -9,21 +9,39 @@ def describe(matrix: Matrix) -> str:
         f"{matrix.model}: graph form {matrix.graph_form}, {matrix.precision}, "
         f"claims {', '.join(matrix.claims) or 'none'}",
         f"compared with {matrix.oracle}, tolerance {matrix.tolerance:g} + {matrix.tolerance:g} |score|: "
-        "largest difference, tags equal",
+        "largest difference; where it is wrong, how many tags are equal",
         "",
     ]
     tried = [result for result in matrix.runtimes if not result.absent]
     rows = [["", *matrix.cases, "", ""]]
     rows.append(["tokens", *(f"{tokens:,}" for tokens in matrix.cases.values()), "", ""])
-    rows += [
-        [r.name, *(_cell(r.cases[name]) for name in matrix.cases), "claimed" if r.claimed else "not claimed", r.version]
-        for r in tried
-    ]
+    rows += [[r.name, *(_cell(r.cases[name]) for name in matrix.cases), _standing(r), r.version] for r in tried]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     faults = [f"{r.name}, {name}: {c.status}: {c.reason}" for r in tried for name, c in _faults(r)]
-    absent = [f"{r.name}: not tried: {r.absent}" for r in matrix.runtimes if r.absent]
-    return "\n".join([*lines, *([""] if faults or absent else []), *faults, *absent])
+    absent: dict[str, list[str]] = {}
+    for r in matrix.runtimes:
+        if r.absent:
+            absent.setdefault(r.absent, []).append(r.name)
+    untried = [f"not tried: {', '.join(names)}: {reason}" for reason, names in absent.items()]
+    lines += ["", *faults, *untried] if faults or untried else []
+    return "\n".join([*lines, "", _verdict(matrix, tried)])
+
+
+def _standing(result: RuntimeResult) -> str:
+    if result.claimed:
+        return "claimed"
+    return "right, though not claimed" if result.equal else "not claimed"
+
+
+def _verdict(matrix: Matrix, tried: list[RuntimeResult]) -> str:
+    claimed = [result for result in tried if result.claimed]
+    right = sum(result.equal for result in claimed)
+    others = sum(result.equal for result in tried if not result.claimed)
+    return (
+        f"{matrix.model}: right in {right} of the {len(claimed)} runtimes tried that it claims, in {others} of "
+        f"{len(tried) - len(claimed)} others"
+    )
 
 
 def table(matrix: Matrix) -> str:

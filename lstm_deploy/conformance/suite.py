@@ -28,6 +28,8 @@ Status = Literal["equal", "wrong", "refused", "crashed"]
 _MOST_CRASHES = 3
 """Of one runtime; after so many the rest of its batches is not tried."""
 _SECONDS = 900
+_TARGETS = {"openvino": "portable", "tract": "tract"}
+"""Runtime -> what `export --target` makes files for it."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,25 @@ class Matrix:
     def failures(self, named: Sequence[str] = ()) -> list[str]:
         """One line for each runtime that the file claims, or that was asked for by name, and that is not right."""
         return [
-            f"{result.name}: {_first_fault(result)}"
+            f"{result.name}: {self._fault(result)}"
             for result in self.runtimes
             if not result.equal and (result.name in named or (result.claimed and not result.absent))
         ]
+
+    def _fault(self, result: RuntimeResult) -> str:
+        """What is wrong with a runtime, at its worst, and the cure."""
+        if result.absent:
+            return result.absent
+        name, case = min(
+            ((name, case) for name, case in result.cases.items() if case.status != "equal"),
+            key=lambda item: (item[1].tags_equal or 0, -(item[1].max_difference or 0)),
+        )
+        return f"{case.status} on {name} ({case.reason}); {self._cure(result)}"
+
+    def _cure(self, result: RuntimeResult) -> str:
+        if result.claimed or (target := _TARGETS.get(result.name)) is None:
+            return "use another runtime, and report this" if result.claimed else "use another runtime"
+        return f"export with --target {target}" if self.precision != "int8" else "export with --precision fp32"
 
     def to_json(self) -> dict[str, Any]:
         """All of it as a JSON object."""
@@ -274,10 +291,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _first_fault(result: RuntimeResult) -> str:
-    if result.absent:
-        return result.absent
-    name, case = next((name, case) for name, case in result.cases.items() if case.status != "equal")
-    return f"{case.status} on {name} ({case.reason})"

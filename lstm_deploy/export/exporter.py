@@ -38,10 +38,16 @@ _EDGE_TOKENS = ("Ünïcödé", "e\u0301te\u0301", "𝔘𝔫𝔨𝔫𝔬𝔴𝔫"
 
 @dataclass(frozen=True)
 class Exported:
-    """Figures of a finished export: its proof, and what rounding cost (nothing for fp32)."""
+    """Figures of a finished export.
+
+    Attributes:
+        rounding: what it cost; empty for fp32.
+        narrowed: why the file is for onnxruntime alone where no target was asked for, else "".
+    """
 
     proof: Proof
     rounding: Mapping[str, Any]
+    narrowed: str = ""
 
 
 def export_checkpoint(
@@ -96,7 +102,9 @@ def export_model(
     crf = iob2_constraints(checkpoint.tags) if constrain else None
     with TemporaryDirectory(prefix="lstm-deploy-") as scratch:
         draft = Path(scratch) / f"{precision}.onnx"
-        whole, proof, metadata = _draft(checkpoint, model, str(output), draft, precision, crf, streaming, target)
+        whole, proof, metadata, narrowed = _draft(
+            checkpoint, model, str(output), draft, precision, crf, streaming, target
+        )
         if settings:
             exact = Path(scratch) / "exact.onnx"
             _draft(checkpoint, model, f"{output} in fp32, to compare with", exact, "fp32", crf, streaming, None)
@@ -104,7 +112,7 @@ def export_model(
             metadata = replace(metadata, rounding=cost)
             whole = with_metadata(onnx.load_model_from_string(whole), metadata)
     write(whole, output)
-    return Exported(proof, metadata.rounding)
+    return Exported(proof, metadata.rounding, narrowed)
 
 
 def write(whole: bytes, output: Path) -> None:
@@ -130,12 +138,12 @@ def _draft(
     crf: Crf | None,
     streaming: bool,
     target: Target | None,
-) -> tuple[bytes, Proof, ModelMetadata]:
+) -> tuple[bytes, Proof, ModelMetadata, str]:
     metadata = replace(_metadata(checkpoint, precision, crf), states=lstm_states(model.lstm) if streaming else ())
     tagger = StoredTagger(model, checkpoint.vocabulary, checkpoint.features, precision)
     oracle = partial(torch_log_probs, tagger.oracle())
-    graph, metadata = targeted(tagger_model(tagger, metadata), metadata, target)
-    return proved_file(graph, metadata, oracle, _sentences(checkpoint), draft, name)
+    made = targeted(tagger_model(tagger, metadata), metadata, target)
+    return *proved_file(made.graph, made.metadata, oracle, _sentences(checkpoint), draft, name), made.narrowed
 
 
 def proved_file(

@@ -86,12 +86,12 @@ def export_module(
     if isinstance(spec, Mapping):
         spec = Spec.from_json(dict(spec), "spec")
     tagger = _Tagger(module, vocabulary, tags, entry, encode, spec or Spec(), streaming=streaming)
-    graph, metadata = targeted(*tagger.lifted(), target)
+    made = targeted(*tagger.lifted(), target)
     with TemporaryDirectory(prefix="lstm-deploy-") as scratch:
         draft = Path(scratch) / "draft.onnx"
-        whole, proof = tagger.proved(graph, metadata, draft, str(output))
+        whole, proof = tagger.proved(made.graph, made.metadata, draft, str(output))
     write(whole, Path(output))
-    return Exported(proof, {})
+    return Exported(proof, {}, made.narrowed)
 
 
 class _Tagger:

@@ -33,9 +33,21 @@ TARGETS: Mapping[Target, _Choice] = {
 }
 
 
-def targeted(
-    graph: onnx.ModelProto, metadata: ModelMetadata, target: Target | None
-) -> tuple[onnx.ModelProto, ModelMetadata]:
+@dataclass(frozen=True)
+class Targeted:
+    """A graph in the form for a target.
+
+    Attributes:
+        metadata: says form and runtimes.
+        narrowed: why the file is for onnxruntime alone where no target was asked for, "" where it is portable.
+    """
+
+    graph: onnx.ModelProto
+    metadata: ModelMetadata
+    narrowed: str = ""
+
+
+def targeted(graph: onnx.ModelProto, metadata: ModelMetadata, target: Target | None) -> Targeted:
     """``graph`` in the form for ``target``, and ``metadata`` that says so.
 
     Args:
@@ -46,26 +58,33 @@ def targeted(
     Raises:
         InputError: such a file cannot be for ``target``.
     """
-    if metadata.precision == "int8":
-        if target not in (None, "onnxruntime"):
-            raise _none(target, "int8 runs in Scans that onnxruntime alone has right", "--precision fp32 or fp16")
-        # Few rows run through operators in float32: in the form that every runtime has right.
-        graph = in_form(graph, "reverse_sequence")
-        return graph, replace(metadata, graph_form="scan_int8", runtimes=_ONNXRUNTIME)
-    if metadata.states:
-        if target not in (None, "onnxruntime"):
-            why = "a streaming file hands on the states of each row, which has been tried in onnxruntime alone"
-            raise _none(target, why, "--target onnxruntime")
-        target = "onnxruntime"
-    choice = TARGETS[target or "portable"]
-    against = hindrance(graph, choice.form)
-    if target == "tract":
-        against = against or _not_for_tract(graph, metadata)
+    against, cure = _against(graph, metadata, target or "portable")
     if against and target is not None:
-        raise _none(target, against, "--target onnxruntime" if target == "portable" else "another --target")
-    if against:
-        choice = TARGETS["onnxruntime"]
-    return in_form(graph, choice.form), replace(metadata, graph_form=choice.form, runtimes=choice.runtimes)
+        raise InputError(f"no file for {target}: {against}; export with {cure}")
+    chosen: Target = "onnxruntime" if against else target or "portable"
+    form = TARGETS[chosen].form
+    if metadata.precision == "int8":
+        # Few rows run through operators in float32: in the form that every runtime has right.
+        graph, form = in_form(graph, "reverse_sequence"), "scan_int8"
+    else:
+        graph = in_form(graph, form)
+    metadata = replace(metadata, graph_form=form, runtimes=TARGETS[chosen].runtimes)
+    return Targeted(graph, metadata, against or "")
+
+
+def _against(graph: onnx.ModelProto, metadata: ModelMetadata, target: Target) -> tuple[str | None, str]:
+    """What stands against ``target``, or None; and the cure."""
+    if target == "onnxruntime":
+        return None, ""
+    if metadata.precision == "int8":
+        return "int8 runs in Scans that onnxruntime alone has right", "--precision fp32 or fp16"
+    if metadata.states:
+        why = "a streaming file hands on the states of each row, which has been tried in onnxruntime alone"
+        return why, "--target onnxruntime"
+    against = hindrance(graph, TARGETS[target].form)
+    if target == "tract" and not against:
+        return _not_for_tract(graph, metadata), "--target portable"
+    return against, "--target onnxruntime" if target == "portable" else "--target portable or onnxruntime"
 
 
 def _not_for_tract(graph: onnx.ModelProto, metadata: ModelMetadata) -> str | None:
@@ -78,7 +97,3 @@ def _not_for_tract(graph: onnx.ModelProto, metadata: ModelMetadata) -> str | Non
         if node.op_type in RECURRENT and list(node.input[4:5]) != ["lengths"]:
             return f"{node.name} has as many rows as there are words, a number that tract has to know before"
     return None
-
-
-def _none(target: Target, why: str, cure: str) -> InputError:
-    return InputError(f"no file for {target}: {why}; expected a tagger that can do without; export with {cure}")

@@ -19,7 +19,7 @@ from lstm_deploy.conformance import suite
 from lstm_deploy.conformance.cases import cases_of
 from lstm_deploy.conformance.exchange import AnswerWriter, read_answers, read_batches, write_batches
 from lstm_deploy.conformance.report import describe, table
-from lstm_deploy.conformance.runtimes import RUNTIMES, Runtime
+from lstm_deploy.conformance.runtimes import RUNTIMES, Runtime, covered_by
 from lstm_deploy.conformance.suite import conformance
 from lstm_deploy.errors import InputError, MissingDependencyError
 from lstm_deploy.export.exporter import export_checkpoint, export_model
@@ -100,8 +100,9 @@ def test_the_command_fails_where_a_named_runtime_is_wrong(given_lengths):
     done = CliRunner().invoke(main, ["conformance", str(given_lengths), "--runtime", "onnx-reference"])
     assert done.exit_code == 1
     assert "onnx-reference: wrong on" in done.stderr
-    assert "--target" in done.stderr
+    assert "use another runtime" in done.stderr
     assert "not claimed" in done.stdout
+    assert "right in 0 of the 0 runtimes tried that it claims, in 0 of 1 others" in done.stdout
 
 
 def test_a_false_claim_fails_without_being_named(given_lengths, tmp_path):
@@ -147,13 +148,42 @@ for number in range(start, len(batches)):
     return conformance(SUBWORD, runtimes=["faulty"])
 
 
+@pytest.mark.parametrize(
+    ("form", "precision", "name", "cure"),
+    [
+        ("sequence_lens", "fp32", "openvino", "export with --target portable"),
+        ("reverse_sequence", "fp32", "tract", "export with --target tract"),
+        ("scan_int8", "int8", "openvino", "export with --precision fp32"),
+        ("sequence_lens", "fp32", "onnx-reference", "use another runtime"),
+    ],
+)
+def test_the_cure_is_that_of_the_fault(form, precision, name, cure):
+    results = {"one row": suite.CaseResult("equal", 0.0, 1.0), "ragged": suite.CaseResult("wrong", 1.0, 0.9, 0, "a")}
+    results["long"] = suite.CaseResult("wrong", 1.0, 0.5, 0, "b")
+    matrix = suite.Matrix("m", form, precision, (), 1e-5, "o", {}, (suite.RuntimeResult(name, "1", False, results),))
+    assert matrix.failures([name]) == [f"{name}: wrong on long (b); {cure}"]  # the worst
+
+
+def test_the_name_of_a_claim_stands_for_what_it_covers():
+    assert covered_by("onnxruntime-web") == ["onnxruntime-web-node", "chromium-wasm", "chromium-wasm-threads"]
+    assert covered_by("onnxruntime") == ["onnxruntime"]
+    assert covered_by("nope") == []
+
+
+def test_a_folder_of_packages_that_is_not_there_is_wrong_usage(tmp_path):
+    done = CliRunner().invoke(main, ["conformance", str(SUBWORD), "--npm", str(tmp_path / "nowhere")])
+    assert done.exit_code == 2
+    assert "no such folder" in done.stderr
+
+
 def test_one_wrong_tag_is_enough(monkeypatch):
     matrix = _faulty(monkeypatch, "if rows == 64: found[0][5, 0] = (found[0][5, 0] + 1) % 5")
     cases = matrix.runtimes[0].cases
     assert cases["many rows"].status == "wrong"
     assert cases["many rows"].reason == "1 of 395 tags differ, 0 scores outside the tolerance"
     assert {case.status for name, case in cases.items() if name != "many rows"} == {"equal"}
-    assert matrix.failures() == ["faulty: wrong on many rows (1 of 395 tags differ, 0 scores outside the tolerance)"]
+    fault = "faulty: wrong on many rows (1 of 395 tags differ, 0 scores outside the tolerance)"
+    assert matrix.failures() == [f"{fault}; use another runtime, and report this"]
 
 
 def test_a_tag_at_padding_and_a_score_that_is_no_number_are_caught(monkeypatch):
@@ -221,7 +251,7 @@ def test_a_model_that_does_not_open_is_refused(monkeypatch):
     matrix = _faulty(monkeypatch, "pass", absent)
     assert matrix.failures() == []
     assert matrix.failures(["faulty"]) == ["faulty: faulty is not installed; run `pip install faulty`"]
-    assert "faulty: not tried: faulty is not installed" in describe(matrix)
+    assert "not tried: faulty: faulty is not installed" in describe(matrix)
     assert "faulty" not in table(matrix)
 
 

@@ -260,6 +260,16 @@ def test_int8_is_for_onnxruntime_alone(make_tagger, tmp_path, target):
         export_model(*make_tagger(), tmp_path / "m.onnx", rounding, target=target)
 
 
+def test_the_command_says_where_a_file_is_not_portable(make_tagger, save_checkpoint, tmp_path):
+    folder = save_checkpoint(tmp_path / "checkpoint", *make_tagger(bidirectional=False))
+    plain, streaming = (
+        CliRunner().invoke(main, ["export", str(folder), "--output", str(tmp_path / "m.onnx"), *more])
+        for more in ([], ["--streaming"])
+    )
+    assert "onnxruntime alone" not in plain.stderr
+    assert "for onnxruntime alone, not portable: a streaming file" in streaming.stderr
+
+
 def test_the_command_takes_a_target(make_tagger, save_checkpoint, tmp_path):
     folder = save_checkpoint(tmp_path / "checkpoint", *make_tagger())
     done = CliRunner().invoke(main, ["export", str(folder), "--output", str(tmp_path / "m.onnx"), "--target", "tract"])

@@ -63,6 +63,11 @@ def _javascript(name: str, package: str, place: str, claim: str) -> Runtime:
     return Runtime(name, claim, partial(javascript.find, package, place), partial(javascript.command, package, place))
 
 
+def covered_by(name: str) -> list[str]:
+    """The runtimes of that name: one, or those that a claim of that name covers; empty for an unknown name."""
+    return [name] if name in RUNTIMES else [r.name for r in RUNTIMES.values() if r.claim == name]
+
+
 RUNTIMES: Mapping[str, Runtime] = {
     **{name: _python(name, claim) for name, (_, claim) in _PYTHON.items()},
     **{name: _javascript(name, *how) for name, how in _JAVASCRIPT.items()},

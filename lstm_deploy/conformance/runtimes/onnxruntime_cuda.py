@@ -16,7 +16,10 @@ def version() -> str:
     """
     runtime = import_onnxruntime()
     if "CUDAExecutionProvider" not in runtime.get_available_providers():
-        raise MissingDependencyError("onnxruntime is a build without CUDA; run `pip install 'lstm-deploy[gpu]'`")
+        raise MissingDependencyError(
+            "onnxruntime is a build without CUDA; run `pip uninstall -y onnxruntime onnxruntime-gpu && pip install "
+            "'lstm-deploy[gpu]'`"
+        )
     return runtime.__version__
 
 

@@ -141,8 +141,8 @@ def _write(tagger: SpeltTagger, metadata: ModelMetadata, oracle, name: str, text
     cut = metadata.tokenizer.tokens
     sentences = [(cut(text), text) for text in texts]
     with TemporaryDirectory() as scratch:
-        graph, metadata = targeted(_graph(tagger, metadata), metadata, None)
-        whole, *_ = proved_file(graph, metadata, oracle, sentences, Path(scratch) / name, name)
+        made = targeted(_graph(tagger, metadata), metadata, None)
+        whole, *_ = proved_file(made.graph, made.metadata, oracle, sentences, Path(scratch) / name, name)
     (FOLDER / name).write_bytes(whole)
 
 
