@@ -14,7 +14,7 @@ JS := clients/javascript
 # What the page shows: the English tagger where there is one.
 MODEL ?= $(firstword $(wildcard exported/ewt-int8.onnx exported/ewt.onnx) exported/tutorial.onnx)
 
-.PHONY: help setup setup-runtimes runtimes web run test test-slow test-wheel lint treebank bench bench-peers bench-javascript gallery clean
+.PHONY: help setup setup-runtimes runtimes web run test test-slow test-wheel lint treebank bench bench-peers bench-javascript bench-forms gallery clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,10 @@ bench-peers: ## Install spaCy and UDPipe beside, train them on the same treebank
 bench-javascript: $(READY) $(JS)/node_modules ## Measure the JavaScript client in Node and Chromium, after `make bench`
 	$(BIN)/python benchmarks/javascript.py exported/ewt.onnx exported/ewt-int8.onnx \
 		--input $(DATA)/en_ewt-ud-test.conllu.xz --output benchmarks/results
+
+bench-forms: $(READY) ## Measure the graph forms against each other, after `make treebank`
+	$(BIN)/python benchmarks/forms.py --checkpoint $(EWT) --input $(DATA)/en_ewt-ud-test.conllu.xz \
+		--output benchmarks/results/forms.json
 
 runtimes: $(READY) ## Write docs/runtimes.md: files in every runtime, after `make setup-runtimes`, `make bench`
 	$(BIN)/python benchmarks/runtimes.py --checkpoint $(EWT) --int8 exported/ewt-int8.onnx \

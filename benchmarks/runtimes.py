@@ -27,6 +27,7 @@ from lstm_deploy.training.model import LSTMTagger
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "tests" / "runtime" / "data"
 NPM = ROOT / "clients" / "javascript" / "node_modules"
+SPEEDS = Path(__file__).with_name("results") / "forms.json"
 TEMPLATE = Path(__file__).with_name("runtimes.md.in")
 
 
@@ -117,8 +118,21 @@ def page(day: str, results: list[tuple[str, Matrix]]) -> str:
             f"### {title}\n\nGraph form `{matrix.graph_form}`, compared with {matrix.oracle}, tolerance "
             f"{matrix.tolerance:g} + {matrix.tolerance:g} |score|. Tokens: {tokens}.\n\n{table(matrix)}\n"
         )
-    text = TEMPLATE.read_text(encoding="utf-8")
-    return text.replace("{date}", day).replace("{tables}", "\n".join(parts).rstrip())
+    return (
+        with_speeds(TEMPLATE.read_text(encoding="utf-8"))
+        .replace("{date}", day)
+        .replace("{tables}", "\n".join(parts).rstrip())
+    )
+
+
+def with_speeds(text: str) -> str:
+    """``text`` with what benchmarks/forms.py measured: times against operators that are given lengths."""
+    forms = json.loads(SPEEDS.read_bytes())["forms"]
+    for target in ("portable", "tract"):
+        found = forms[TARGETS[target].form]
+        for name, key in (("batches", "batches_against_base"), ("alone", "20_words_against_base")):
+            text = text.replace(f"{{{target}_{name}}}", f"{100 * found[key]:.0f} %")
+    return text
 
 
 if __name__ == "__main__":

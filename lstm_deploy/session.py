@@ -15,7 +15,7 @@ from .metadata import ModelMetadata
 from .modelfile import ModelFile, Node, read_model_file
 from .providers import Provider, open_session
 
-_RECURRENT = {"LSTM", "GRU", "RNN"}
+RECURRENT = {"LSTM", "GRU", "RNN"}
 _CONTROL = {"If", "Loop", "Scan"}
 _SELECTING = {
     "GatherND",
@@ -199,7 +199,7 @@ def _check_form(file: ModelFile, metadata: ModelMetadata) -> None:
     control = {op: n for op, n in outer.items() if op in _CONTROL}
     expected = {"If": 1} if in_bytes else {}
     if control != expected | ({"Scan": decoding} if decoding else {}) or (
-        not in_bytes and not _RECURRENT & outer.keys()
+        not in_bytes and not RECURRENT & outer.keys()
     ):
         decoder = "with a CRF" if decoding else "without a CRF"
         raise MetadataError(
@@ -220,7 +220,7 @@ def _check_form(file: ModelFile, metadata: ModelMetadata) -> None:
 
 
 def _given_lengths(node: Node) -> bool:
-    return node.op_type in _RECURRENT and len(node.inputs) > 4 and bool(node.inputs[4])
+    return node.op_type in RECURRENT and len(node.inputs) > 4 and bool(node.inputs[4])
 
 
 def _check_tables(file: ModelFile, metadata: ModelMetadata) -> None:

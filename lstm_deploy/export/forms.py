@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from ..metadata import GraphForm
+from ..session import RECURRENT
 
-RECURRENT = ("LSTM", "GRU", "RNN")
 _SHUT = 1e4
 """Sigmoid of its negative is 0 in float32, whatever a trained cell adds from its bias and a state of zero."""
 _KNOWN = {"hidden_size", "direction", "activations", "linear_before_reset"}

@@ -11,7 +11,8 @@ import onnx
 
 from ..errors import InputError
 from ..metadata import GraphForm, ModelMetadata
-from .forms import RECURRENT, hindrance, in_form
+from ..session import RECURRENT
+from .forms import hindrance, in_form
 
 Target = Literal["portable", "onnxruntime", "tract"]
 
@@ -24,7 +25,7 @@ class _Choice:
 
 _ONNXRUNTIME = ("onnxruntime", "onnxruntime-node", "onnxruntime-web")
 TARGETS: Mapping[Target, _Choice] = {
-    # As fast on onnxruntime as lengths given to the operators (benchmarks/NOTES.md), and right in more runtimes.
+    # About as fast on onnxruntime as lengths given to the operators (benchmarks/NOTES.md), and right in more runtimes.
     "portable": _Choice("reverse_sequence", (*_ONNXRUNTIME, "openvino")),
     # One operator a layer that reads both ways; the only form of what needs the last cell state.
     "onnxruntime": _Choice("sequence_lens", _ONNXRUNTIME),

@@ -144,7 +144,31 @@ def test_the_claims_of_each_target_were_measured():
 
 def test_the_javascript_table_is_that_of_its_figures():
     figures = json.loads((BENCHMARKS / "results" / "javascript.json").read_text())
-    spec = importlib.util.spec_from_file_location("javascript_bench", BENCHMARKS / "javascript.py")
+    module = _benchmark("javascript")
+    assert (BENCHMARKS / "results" / "javascript.md").read_text(encoding="utf-8") == module.table(figures)
+
+
+def _benchmark(name):
+    spec = importlib.util.spec_from_file_location(f"{name}_bench", BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (BENCHMARKS / "results" / "javascript.md").read_text(encoding="utf-8") == module.table(figures)
+    return module
+
+
+def test_the_page_of_runtimes_quotes_the_speeds_that_were_measured():
+    module = _benchmark("runtimes")
+    rows = [line for line in module.TEMPLATE.read_text(encoding="utf-8").splitlines() if "_alone}" in line]
+    assert len(rows) == 2
+    for row in rows:
+        filled = module.with_speeds(row)
+        assert "{" not in filled
+        assert filled in (ROOT / "docs" / "runtimes.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_quotes_the_javascript_figures():
+    figures = json.loads((BENCHMARKS / "results" / "javascript.json").read_text())["models"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for found in figures.values():
+        ratio = found["chromium"]["threads_1"]["one_sentence_ms"] / found["python"]["one_sentence_ms"]
+        assert f"takes {ratio:.1f} times" in readme
+        assert 0.4 < found["chromium"]["threads_1"]["first_tags_ms"] / 1000 < 0.6  # "half a second"

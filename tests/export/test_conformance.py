@@ -301,6 +301,28 @@ def test_a_file_of_the_current_folder_stands_for_no_runtime(tmp_path, monkeypatc
     assert conformance(SUBWORD, runtimes=["onnxruntime"]).runtimes[0].equal
 
 
+def test_a_page_that_crashes_loses_one_batch(tmp_path, monkeypatch):
+    """What was answered before stays, the rest is tried again, and no profile of the browser is left behind."""
+    _present("chromium-wasm")
+    from lstm_deploy.conformance.runtimes import javascript
+
+    scripts = shutil.copytree(javascript._SCRIPTS, tmp_path / "javascript")
+    text = (scripts / "chromium.mjs").read_text()
+    answered = '"answered", (number, found) => writer.add('
+    crash = '"answered", async (number, found) => { if (number === 8 && start === "0") { '
+    crash += 'await page.goto("chrome://crash").catch(() => {}); await new Promise(() => {}); } return writer.add('
+    assert answered in text
+    text = text.replace(answered, crash).replace("    )));", "    )); });", 1)
+    (scripts / "chromium.mjs").write_text(text)
+    monkeypatch.setattr(javascript, "_SCRIPTS", scripts)
+    monkeypatch.setattr(suite, "_SECONDS", 60)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    cases = conformance(SUBWORD, runtimes=["chromium-wasm"], npm=NPM).runtimes[0].cases
+    assert sorted({case.status for case in cases.values()}) == ["crashed", "equal"]
+    assert [case.status for case in cases.values()].count("crashed") == 1
+    assert not list(tmp_path.glob("lstm-deploy-*"))
+
+
 def test_an_unknown_runtime_names_those_there_are():
     with pytest.raises(InputError, match="no runtime 'tensorrt'; expected one of onnxruntime, "):
         conformance(SUBWORD, runtimes=["tensorrt"])
