@@ -1,4 +1,4 @@
-"""Which sentences go together: batches of like length under a token budget, and back in order."""
+"""Which sentences go together: batches of like length under a token budget, of few different shapes where asked."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,24 @@ _SMALL = 512
 """Cells below which a batch is not made smaller only to share work out evenly."""
 
 
-def plan_batches(lengths: Sequence[int], *, max_tokens: int, workers: int = 1) -> list[list[int]]:
+def rounded_up(size: int) -> int:
+    """The next size of few: those to 16, then 8 between each power of two and the next, so at most an eighth more.
+
+    On CUDA each new shape costs plans and memory that are kept: few shapes keep both calm.
+    """
+    step = 1 << max(size.bit_length() - 4, 0)
+    return -(-size // step) * step
+
+
+def rounded_down(size: int) -> int:
+    """The largest of those sizes that is no larger."""
+    step = 1 << max(size.bit_length() - 4, 0)
+    return size // step * step
+
+
+def plan_batches(
+    lengths: Sequence[int], *, max_tokens: int, workers: int = 1, rounded: bool = False
+) -> list[list[int]]:
     """Indices of the sentences of each batch, longest batch first.
 
     A batch takes sentences of neighbouring lengths, so that little of it is padding, and holds
@@ -16,6 +33,10 @@ def plan_batches(lengths: Sequence[int], *, max_tokens: int, workers: int = 1) -
     sentences are in no batch. With several workers each batch is at most an equal share of what
     is left: the last ones are small, so that all workers end at about the same time (guided
     self-scheduling, Polychronopoulos and Kuck 1987).
+
+    Args:
+        rounded: full batches are of few different shapes, and stay under ``max_tokens`` when `Encoder.encode` rounds
+            theirs up.
 
     Raises:
         ValueError: ``max_tokens`` below 1.
@@ -30,7 +51,11 @@ def plan_batches(lengths: Sequence[int], *, max_tokens: int, workers: int = 1) -
     start = 0
     while start < len(order):
         share = max_tokens if workers == 1 else min(max_tokens, max(-(-left // workers), small))
-        end = start + max(share // lengths[order[start]], 1)
+        if rounded:
+            rows = rounded_down(max(share // rounded_up(lengths[order[start]]), 1))
+        else:
+            rows = max(share // lengths[order[start]], 1)
+        end = start + rows
         batches.append(order[start:end])
         left -= sum(lengths[i] for i in batches[-1])
         start = end

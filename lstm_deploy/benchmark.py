@@ -9,23 +9,31 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
 
+from . import crossover
+from .crossover import Crossover, Point
 from .errors import ProviderError
+from .gpus import gpu_names
 from .metadata import ModelMetadata
-from .predictor import Predictor
-from .providers import Provider, available_cores
+from .predictor import Predictor, machine_of
+from .providers import CudaOptions, Provider, available_cores
 
 ROWS = (1, 8, 32, 128)
 LENGTHS = (5, 20, 50)
 BATCH_TOKENS = (512, 1024, 2048, 3072, 4096, 8192)
+CUDA_BATCH_TOKENS = (4096, 16_384, 65_536, 262_144)
+CROSSOVER_TOKENS = tuple(2**i for i in range(17))
+"""Tokens a call at which ``auto`` is told the CPU and CUDA apart."""
 _UNKNOWN_RATE = 0.08
 _MEAN_LENGTH = 16  # of the mixed text: lengths from a geometric distribution, as running text has them
-_MIXED_TOKENS = 20_000
+_MIXED_TOKENS = {"cpu": 20_000, "cuda": 600_000}
+"""Of the mixed text: enough for several batches of the largest size."""
 _SPELT_WORDS, _MAX_CHARACTERS = 1000, 10
 _SEED = 7
 
@@ -53,49 +61,99 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Switch:
+    """Where ``auto`` goes from the CPU to CUDA for one model, and where that is kept for it."""
+
+    model: str
+    crossover: Crossover
+    kept: str
+
+
+@dataclass(frozen=True)
 class Benchmark:
-    """All cells, and the best of them for one sentence at a time and for much text."""
+    """All cells, and the best of them for one sentence at a time and for much text.
+
+    Attributes:
+        switches: with ``auto`` where CUDA loads: for each model.
+        without_cuda: with ``auto`` where it does not: why.
+    """
 
     cells: list[Measured]
     single: Measured
     bulk: Measured
+    switches: list[Switch]
+    without_cuda: str = ""
 
     def to_json(self) -> dict[str, object]:
         """The figures as a JSON object."""
         return asdict(self)
 
 
-def measure(models: Sequence[Path], provider: Provider, threads: int | None, seconds: float) -> Benchmark:
+def measure(
+    models: Sequence[Path],
+    provider: Provider,
+    threads: int | None,
+    seconds: float,
+    cuda: CudaOptions | None = None,
+) -> Benchmark:
     """Measures every model over batch sizes, sentence lengths, threads and batch budgets.
 
     Args:
-        provider: ``auto`` measures the CPU, and CUDA too where it loads.
+        provider: ``auto`` measures the CPU, and where it loads CUDA too and from how many tokens a call it is faster,
+            which it keeps for `Predictor.load` with ``auto``.
         threads: the most to try; default: the cores this process may use.
         seconds: to spend on each cell, at least one call.
+        cuda: how to run on CUDA.
 
     Raises:
         ModelFileError: a file is not one of ours.
+        OutputError: the crossover cannot be kept.
         ProviderError: ``cuda`` was asked for and does not load.
     """
     most = threads or available_cores()
+    providers, without_cuda = _providers(models, provider, cuda)
     plan = [
         (path, name, count)
         for path in models
-        for name in _providers(path, provider)
-        for count in ([1] if name == "cuda" else _up_to(most))
+        for name in providers
+        for count in ([1, 2, 3] if name == "cuda" else _up_to(most))
     ]
     cells: list[Measured] = []
-    calls = len(plan) * len(BATCH_TOKENS) + len({p[:2] for p in plan}) * len(ROWS) * len(LENGTHS)
+    switches: list[Switch] = []
+    budgets = sum(len(_budgets(name)) for _, name, _ in plan)
+    calls = budgets + len({p[:2] for p in plan}) * len(ROWS) * len(LENGTHS) + (len(providers) - 1) * len(models)
     with tqdm(total=calls, unit="cell", disable=sys.stderr is None or not sys.stderr.isatty(), leave=False) as bar:
         for path, name, count in plan:
-            for cell in _cells(path, name, count, seconds):
+            for cell in _cells(path, name, count, seconds, cuda):
                 cells.append(cell)
                 bar.update()
+        for path in models if len(providers) > 1 else []:
+            switches.append(_switch(path, threads, seconds, cuda))
+            bar.update()
     return Benchmark(
         cells,
         min((c for c in cells if c.rows == 1 and c.length == 20), key=lambda c: c.seconds),
         max((c for c in cells if not c.rows), key=lambda c: c.tokens_per_second),
+        switches,
+        without_cuda,
     )
+
+
+def measure_crossover(cpu: Predictor, other: Predictor, seconds: float, sizes: Sequence[int]) -> Crossover:
+    """Calls of each size on both, in turns; where ``other`` begins to win for good.
+
+    Args:
+        seconds: to spend on each size and predictor.
+        sizes: tokens of a call.
+    """
+    points = []
+    for tokens in sizes:
+        sentences = _sentences(cpu, _lengths(tokens))
+        calls = [partial(predictor.predict_batch, sentences, scores=False) for predictor in (cpu, other)]
+        halves = [[_times(call, seconds / 2) for call in calls] for _ in range(2)]
+        on_cpu, on_other = (statistics.median(a + b) for a, b in zip(*halves, strict=True))
+        points.append(Point(tokens, on_cpu, on_other))
+    return crossover.from_points(points)
 
 
 def describe(result: Benchmark) -> str:
@@ -106,17 +164,26 @@ def describe(result: Benchmark) -> str:
         cells = [c for c in result.cells if (c.model, c.precision, c.provider) == group]
         grid = {(c.rows, c.length): c for c in cells if c.rows}
         mixed = {(c.threads, c.batch_tokens): c for c in cells if not c.rows}
+        budgets = sorted({budget for _, budget in mixed})
         lines += [f"{group[0]} ({group[1]}) on {group[2]}", "", "one call on one thread, ms (thousand tokens/s)"]
         lines.append(_line("sentences", [f"{n} tokens" for n in LENGTHS]))
         for rows in ROWS:
             found = (grid[rows, n] for n in LENGTHS)
             lines.append(_line(str(rows), [f"{1e3 * c.seconds:.3g} ({c.tokens_per_second / 1e3:.4g})" for c in found]))
         lines += ["", "much mixed text, thousand tokens/s, by cells a batch"]
-        lines.append(_line("threads", [f"{budget:,}" for budget in BATCH_TOKENS]))
+        lines.append(_line("threads", [f"{budget:,}" for budget in budgets]))
         for count in sorted({threads for threads, _ in mixed}):
-            rates = (mixed[count, budget].tokens_per_second / 1e3 for budget in BATCH_TOKENS)
+            rates = (mixed[count, budget].tokens_per_second / 1e3 for budget in budgets)
             lines.append(_line(str(count), [f"{rate:.4g}" for rate in rates]))
         lines.append("")
+    for switch in result.switches:
+        lines += [f"{switch.model}, one call of mixed text, ms", _line("tokens", ["cpu", "cuda"])]
+        for point in switch.crossover.points:
+            times = (point.cpu_seconds, point.cuda_seconds)
+            lines.append(_line(f"{point.tokens:,}", [f"{1e3 * t:.3g}" for t in times]))
+        lines += [f"--provider auto: {switch.crossover.reason(gpu_names())}; kept in {switch.kept}", ""]
+    if result.without_cuda:
+        lines += [f"--provider auto: the CPU for every call ({result.without_cuda})", ""]
     single, bulk = result.single, result.bulk
     lines += [
         f"one sentence at a time: {single.model} on {single.provider}, {1e3 * single.seconds:.3g} ms for 20 tokens",
@@ -130,13 +197,36 @@ def describe(result: Benchmark) -> str:
     return "\n".join(lines)
 
 
-def _providers(path: Path, provider: Provider) -> list[Literal["cpu", "cuda"]]:
-    if provider != "auto":
-        return [Predictor.load(path, provider).provider]
+def _providers(
+    models: Sequence[Path], provider: Provider, cuda: CudaOptions | None
+) -> tuple[list[Literal["cpu", "cuda"]], str]:
+    """Those to measure, each of which every model loads on, and for ``auto`` why CUDA is not among them."""
     try:
-        return ["cpu", Predictor.load(path, "cuda").provider]
-    except ProviderError:
-        return ["cpu"]
+        for path in models:
+            Predictor.load(path, "cuda" if provider == "auto" else provider, cuda=cuda)
+    except ProviderError as e:
+        if provider != "auto":
+            raise
+        return ["cpu"], str(e)
+    return (["cpu", "cuda"] if provider == "auto" else [provider]), ""
+
+
+def _switch(path: Path, threads: int | None, seconds: float, cuda: CudaOptions | None) -> Switch:
+    on_cpu, on_cuda = Predictor.load(path, "cpu", threads=threads), Predictor.load(path, "cuda", cuda=cuda)
+    found = measure_crossover(on_cpu, on_cuda, seconds, CROSSOVER_TOKENS)
+    return Switch(str(path), found, str(crossover.save(path, machine_of(cuda, gpu_names()), found)))
+
+
+def _budgets(provider: Provider) -> tuple[int, ...]:
+    return CUDA_BATCH_TOKENS if provider == "cuda" else BATCH_TOKENS
+
+
+def _lengths(tokens: int) -> list[int]:
+    """Lengths of mixed text of exactly so many tokens."""
+    drawn = np.random.default_rng(_SEED).geometric(1 / _MEAN_LENGTH, tokens)
+    ends = np.minimum(np.cumsum(drawn), tokens)
+    lengths = np.diff(ends, prepend=0)
+    return lengths[lengths > 0].tolist()
 
 
 def _up_to(most: int) -> list[int]:
@@ -144,16 +234,18 @@ def _up_to(most: int) -> list[int]:
     return sorted({most, *(2**i for i in range(most.bit_length()))} & set(range(1, most + 1)))
 
 
-def _cells(path: Path, provider: Provider, threads: int, seconds: float) -> Iterator[Measured]:
+def _cells(
+    path: Path, provider: Provider, threads: int, seconds: float, cuda: CudaOptions | None
+) -> Iterator[Measured]:
     """Calls of each shape, in the thread that makes them, then the mixed text by batch budget."""
     if threads == 1:
-        predictor = Predictor.load(path, provider, threads=1)
+        predictor = Predictor.load(path, provider, threads=1, cuda=cuda)
         for rows in ROWS:
             for length in LENGTHS:
                 yield _cell(predictor, path, _sentences(predictor, [length] * rows), rows, length, seconds)
-    lengths = np.random.default_rng(_SEED).geometric(1 / _MEAN_LENGTH, _MIXED_TOKENS // _MEAN_LENGTH).tolist()
-    for budget in BATCH_TOKENS:
-        predictor = Predictor.load(path, provider, threads=threads, batch_tokens=budget)
+    lengths = _lengths(_MIXED_TOKENS[provider])
+    for budget in _budgets(provider):
+        predictor = Predictor.load(path, provider, threads=threads, batch_tokens=budget, cuda=cuda)
         yield _cell(predictor, path, _sentences(predictor, lengths), 0, 0, seconds)
 
 

@@ -1,18 +1,20 @@
 """The command line: parses, calls, and turns the package's errors into one line. Heavy imports stay inside commands."""
 
+import functools
 import json
 import math
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, get_args
 
 import click
 
 from . import __version__
-from .errors import InputError, LstmDeployError, OutputError
+from .errors import InputError, LstmDeployError, OutputError, SmallerBatchesWarning
 from .formats import (
     FORMATS,
     OUTPUT_FORMATS,
@@ -29,7 +31,7 @@ from .formats import (
     writer_for,
 )
 from .metadata import COLUMNS, Column
-from .providers import Provider
+from .providers import Arena, CudaOptions, Provider
 
 DEFAULT_CHECKPOINT = Path("checkpoint")
 DEFAULT_MODEL = Path("exported/tagger.onnx")
@@ -55,6 +57,7 @@ class _Commands(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
+        warnings.showwarning = _warn(warnings.showwarning)
         try:
             result = super().invoke(ctx)
             if sys.stdout is not None:
@@ -69,6 +72,18 @@ class _Commands(click.Group):
             _discard_standard_output()
             where = e.filename or "standard output"
             raise click.ClickException(f"{where}: {e.strerror or e}; make room, or pass another path") from e
+
+
+def _warn(before: Callable[..., None]) -> Callable[..., None]:
+    """Shows our own warnings in one line, as a user needs them, and others as ``before`` does."""
+
+    def show(message: Any, category: type[Warning], *place: Any, **others: Any) -> None:
+        if issubclass(category, SmallerBatchesWarning):
+            _say(f"Warning: {message}")
+        else:
+            before(message, category, *place, **others)
+
+    return show
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -321,6 +336,33 @@ def _figures(proof: Any) -> str:
     )
 
 
+def _cuda_options(command: _F) -> _F:
+    """How to run on CUDA; what is given comes to the command as one `CudaOptions`, or None."""
+
+    @functools.wraps(command)
+    def with_options(
+        *args: Any, device: tuple[int, ...], memory_limit: int | None, arena: Arena | None, tf32: bool, **others: Any
+    ) -> Any:
+        given = {"devices": device, "memory_limit": memory_limit and memory_limit << 20, "arena": arena, "tf32": tf32}
+        given = {name: value for name, value in given.items() if value}
+        if given and others["provider"] == "cpu":
+            option = {"devices": "device"}.get(first := next(iter(given)), first).replace("_", "-")
+            raise click.UsageError(f"--{option} is for CUDA: give --provider cuda or auto too")
+        if len(set(device)) != len(device):
+            raise click.UsageError(f"--device {device[-1]} is given twice: give each once")
+        return command(*args, cuda=CudaOptions(**given) if given else None, **others)
+
+    options = [
+        click.option("--device", type=click.IntRange(0), multiple=True, help="CUDA: a GPU, may be given again [0]."),
+        click.option("--memory-limit", type=click.IntRange(1), metavar="MIB", help="CUDA: of each GPU's memory [all]."),
+        click.option("--arena", type=click.Choice(get_args(Arena)), help="CUDA: how memory grows [next_power_of_two]."),
+        click.option("--tf32", is_flag=True, help="CUDA: faster products of 10 bits; tags are no longer proved equal."),
+    ]
+    for option in reversed(options):
+        with_options = option(with_options)
+    return with_options  # type: ignore[return-value]
+
+
 def _check_texts(texts: tuple[str, ...], source: Path | None) -> None:
     if texts and source:
         raise click.UsageError("TEXT and --input cannot be given together")
@@ -345,6 +387,7 @@ def _check_texts(texts: tuple[str, ...], source: Path | None) -> None:
 @click.option("--line-buffered", is_flag=True, help="Answer each sentence before the next is read.")
 @click.option("--window", type=click.IntRange(1), help="Cut longer sentences into windows of so many tokens [never].")
 @click.option("--margin", type=click.IntRange(0), help="With --window: tokens of context on each side [32].")
+@_cuda_options
 def run(
     texts: tuple[str, ...],
     model: Path,
@@ -358,6 +401,7 @@ def run(
     line_buffered: bool,
     window: int | None,
     margin: int | None,
+    cuda: CudaOptions | None,
 ) -> None:
     """Tag the TEXTs given, a file, or standard input, one sentence a line.
 
@@ -378,7 +422,7 @@ def run(
 
     lines = None if texts else LineReader(source or "-")
     kind = "text" if texts else input_format or format_of(source or "-")
-    predictor = open_predictor(model, provider, threads=threads, batch_tokens=batch_tokens)
+    predictor = open_predictor(model, provider, threads=threads, batch_tokens=batch_tokens, cuda=cuda)
     if provider == "auto":
         _say(f"provider: {predictor.provider} ({predictor.provider_reason})")
     tokenizer = predictor.metadata.tokenizer
@@ -566,16 +610,51 @@ def _sentences_of(model: Path, source: Path) -> list[Any]:
 @click.option("--threads", type=click.IntRange(1), help="The most threads to try [the cores there are].")
 @click.option("--seconds", type=_Rate(0, min_open=True), default=0.3, show_default=True, help="For each measurement.")
 @click.option("--json", "as_json", is_flag=True, help="All figures as one JSON object.")
-def bench(models: tuple[Path, ...], provider: Provider, threads: int | None, seconds: float, as_json: bool) -> None:
+@_cuda_options
+def bench(
+    models: tuple[Path, ...],
+    provider: Provider,
+    threads: int | None,
+    seconds: float,
+    as_json: bool,
+    cuda: CudaOptions | None,
+) -> None:
     """Measure MODELs on this machine: latency, throughput, threads, batches; say what to use.
+
+    With --provider auto it finds from how many tokens a call CUDA is faster than the CPU, and keeps that for
+    `lstm-deploy run --provider auto` on this machine.
 
     \b
     lstm-deploy bench exported/tagger.onnx exported/tagger-int8.onnx
     """
     from .benchmark import describe, measure
 
-    result = measure(models or (DEFAULT_MODEL,), provider, threads, seconds)
+    result = measure(models or (DEFAULT_MODEL,), provider, threads, seconds, cuda)
     click.echo(json.dumps(result.to_json()) if as_json else describe(result))
+
+
+@main.command()
+@click.option("--model", type=_PATH, help="Try this model file too.")
+@click.option(
+    "--provider", type=click.Choice(["cpu", "cuda"]), help="What has to work [what the installed build is for]."
+)
+@click.option("--timeout", type=_Rate(0, min_open=True), default=120.0, show_default=True, help="Seconds for each try.")
+@click.option("--json", "as_json", is_flag=True, help="Everything as one JSON object.")
+def doctor(model: Path | None, provider: str | None, timeout: float, as_json: bool) -> None:
+    """Look at this machine: onnxruntime, CUDA and cuDNN, driver, GPUs, cores; say what is wrong and what cures it.
+
+    Each provider tags a tiny model in a process of its own and must give PyTorch's answers. Exit code 1 where
+    something that has to work does not.
+
+    \b
+    lstm-deploy doctor --provider cuda
+    """
+    from .doctor.report import describe, diagnose
+
+    diagnosis = diagnose(model, [provider] if provider else None, timeout)
+    click.echo(json.dumps(diagnosis.to_json(), ensure_ascii=False) if as_json else describe(diagnosis))
+    if not diagnosis.healthy:
+        sys.exit(1)
 
 
 @main.command()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .batching import rounded_up
 from .features import SubwordFeatures
 from .vocabulary import CharacterVocabulary, Vocabulary
 
@@ -43,11 +44,12 @@ class Encoder:
         self.characters = characters
         self._types = self._new_table()
 
-    def encode(self, sentences: Sequence[Sequence[str]]) -> Inputs:
+    def encode(self, sentences: Sequence[Sequence[str]], *, rounded: bool = False) -> Inputs:
         """The model inputs for ``sentences``, padded to the longest of them; all int32.
 
         Args:
             sentences: at least one sentence of tokens; an empty one becomes a row of padding.
+            rounded: round each axis up to one of few sizes: more columns of padding, and more rows of nothing else.
 
         Raises:
             TypeError: a token that is not a string.
@@ -56,9 +58,13 @@ class Encoder:
         types = self._table()
         lengths = np.fromiter(map(len, sentences), np.int32, len(sentences))
         flat = list(map(types.__getitem__, chain.from_iterable(sentences)))
-        rows = np.full((len(sentences), int(lengths.max())), _PADDING_ROW, np.int32)  # (batch, sequence)
+        shape = len(sentences), int(lengths.max())
+        if rounded:
+            shape = rounded_up(shape[0]), rounded_up(shape[1])
+            lengths = np.concatenate([lengths, np.zeros(shape[0] - len(sentences), np.int32)])
+        rows = np.full(shape, _PADDING_ROW, np.int32)  # (batch, sequence)
         rows[np.arange(rows.shape[1], dtype=np.int32) < lengths[:, None]] = flat
-        return self._inputs(types, rows, lengths)
+        return self._inputs(types, rows, lengths, rounded)
 
     def encode_one(self, tokens: Sequence[str]) -> Inputs:
         """`encode` for a single sentence of at least one token, with less work around it."""
@@ -74,7 +80,9 @@ class Encoder:
     def _new_table(self) -> "_TypeTable":
         return _TypeTable(self.vocabulary, self.features, self.characters)
 
-    def _inputs(self, types: "_TypeTable", rows: NDArray[np.int32], lengths: NDArray[np.int32]) -> Inputs:
+    def _inputs(
+        self, types: "_TypeTable", rows: NDArray[np.int32], lengths: NDArray[np.int32], rounded: bool = False
+    ) -> Inputs:
         # The tables are taken after the look-ups: by now they hold every row just looked up.
         inputs: Inputs = {}
         if self.vocabulary:
@@ -82,7 +90,7 @@ class Encoder:
         if self.features:
             inputs["subword_ids"] = types.subword_ids.take(rows, axis=0)
         if self.characters:
-            inputs["char_ids"], inputs["char_lengths"] = types.spelt(rows)
+            inputs["char_ids"], inputs["char_lengths"] = types.spelt(rows, rounded)
         inputs["lengths"] = lengths
         return inputs
 
@@ -139,10 +147,11 @@ class _TypeTable(dict[str, int]):
         """Whether it holds as much as may be kept."""
         return len(self) > _MAX_CACHED_TYPES or self._spelt_size > _MAX_CACHED_CHARACTERS
 
-    def spelt(self, rows: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def spelt(self, rows: NDArray[np.int32], rounded: bool = False) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Character ids (batch, sequence, character), as wide as the longest word, and how many each word has."""
         counts = self.counts.take(rows)
-        positions = np.arange(max(int(counts.max(initial=0)), 1), dtype=np.int32)
+        width = max(int(counts.max(initial=0)), 1)
+        positions = np.arange(rounded_up(width) if rounded else width, dtype=np.int32)
         where = self.starts.take(rows)[..., None] + positions
         where *= positions < counts[..., None]  # past a word's end: to 0, where padding lies
         return self.char_ids.take(where), counts

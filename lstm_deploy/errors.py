@@ -17,6 +17,7 @@
     ├── CheckpointError (ValueError)           a checkpoint folder cannot be used
     ├── DivergedError (ArithmeticError)        training has run out of numbers
     ├── ProviderError (RuntimeError)           the execution provider asked for does not load
+    ├── OutOfMemoryError (MemoryError)         a batch does not fit into the memory of the machine or GPU
     ├── IdRangeError (IndexError)              ids or lengths outside what the model has
     ├── ParityError (ArithmeticError)          an exported file does not answer as PyTorch does
     └── AccuracyError (ArithmeticError)        rounding a model's weights costs too much accuracy
@@ -85,6 +86,10 @@ class ProviderError(LstmDeployError, RuntimeError):
     """The execution provider that was asked for cannot be used."""
 
 
+class OutOfMemoryError(LstmDeployError, MemoryError):
+    """A batch does not fit into the memory of the machine, or of the GPU."""
+
+
 class IdRangeError(LstmDeployError, IndexError):
     """Ids or lengths lie outside what the model was built for."""
 
@@ -95,3 +100,7 @@ class ParityError(LstmDeployError, ArithmeticError):
 
 class AccuracyError(LstmDeployError, ArithmeticError):
     """Rounding the weights lowers a score by more than it may."""
+
+
+class SmallerBatchesWarning(UserWarning):
+    """Memory ran out on a batch; it was halved and run again, and later ones are smaller."""

@@ -220,6 +220,14 @@ class ModelMetadata:
         return _Reader(properties, source).read()
 
 
+def takes_states(properties: Mapping[str, str]) -> bool:
+    """Whether an ONNX file's string map is that of a streaming file; what is wrong with it is for the reader to say."""
+    try:
+        return any(spec["kind"] == "state" for spec in json.loads(properties[PREFIX + "inputs"]))
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return False
+
+
 class _Reader:
     """Takes the string map apart; every failure names the file and the key."""
 

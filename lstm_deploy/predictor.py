@@ -2,56 +2,66 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from .batching import plan_batches
-from .decoding import TaggedSentence, TaggedText, decode, decode_one
+from . import crossover
+from .crossover import Crossover, Machine
+from .decoding import TaggedSentence, TaggedText, decode_one
 from .encoding import Encoder
+from .engine import Engine, Tokens, check_limits, not_tokens
 from .errors import ModelFileError
+from .gpus import gpu_names
 from .metadata import ModelMetadata
-from .providers import Provider, available_cores
+from .providers import CudaOptions, Provider, available_cores, import_onnxruntime
 from .session import TaggerSession
 from .windows import MARGIN, WINDOW, join_windows, plan_windows
-from .workers import Workers
-
-Tokens = Sequence[str]
-BATCH_TOKENS = {"reverse_sequence": 1024, "sequence_lens": 1024, "gate": 1024, "scan_int8": 3072}
-"""Cells of a batch by graph form: where each is fastest (measured in benchmarks/NOTES.md)."""
-READ_AHEAD_BATCHES = 32
-"""Batches for each thread that are read before any is run: among them sentences of like length go together."""
-POOL_TOKENS = 512
-"""Below it a hand-over to other threads costs more than it saves."""
 
 
 class Predictor:
-    """Tags sentences with one model file. Thread-safe, picklable (by path), usable after a fork.
-
-    Work is spread over threads that each run one batch at a time on one core: two such threads
-    are faster than one session with two (measured in benchmarks/NOTES.md).
+    """Tags sentences with one model file. Thread-safe, picklable (by path), on the CPU usable after a fork.
 
     Attributes:
         path: the model file.
         metadata: what the file says of itself.
-        provider: what it really runs on, ``cpu`` or ``cuda``.
+        provider: what it really runs on: ``cpu``, ``cuda``, or ``auto`` for both, each call on the one that is faster
+            for its size.
         provider_reason: why that one.
-        threads: batches that run at the same time.
-        batch_tokens: cells (rows x longest row) that a batch has at most.
+        session: the model on that provider; for ``auto`` on CUDA.
     """
 
-    def __init__(self, session: TaggerSession, path: Path, *, threads: int, batch_tokens: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        engine: Engine,
+        encoder: Encoder,
+        *,
+        small: Engine | None = None,
+        switch: Crossover | None = None,
+        reason: str | None = None,
+    ) -> None:
         self.path = path
-        self.metadata: ModelMetadata = session.metadata
-        self.provider = session.provider
-        self.provider_reason = session.provider_reason
-        self.threads = threads
-        self.encoder = Encoder(self.metadata.vocabulary, self.metadata.features, self.metadata.characters)
-        self.session = session
-        self.batch_tokens = batch_tokens
-        self._tags = np.array(session.metadata.tags, dtype=object)
-        self._workers = Workers(threads)
+        self.metadata: ModelMetadata = engine.metadata
+        self.encoder = encoder
+        self.session = engine.session
+        self.provider: Provider = "auto" if small else engine.session.provider
+        self.provider_reason = reason or engine.session.provider_reason
+        self._engine = engine
+        self._small = small or engine
+        self._switch = switch.tokens if switch else 0
+        self._given: dict[str, Any] = {"provider": self.provider}
+
+    @property
+    def threads(self) -> int:
+        """Batches in hand at the same time; for ``auto`` on CUDA."""
+        return self._engine.threads
+
+    @property
+    def batch_tokens(self) -> int:
+        """Cells (rows x longest row) that a batch has at most, fewer once memory ran out; for ``auto`` on CUDA."""
+        return self._engine.batch_tokens
 
     @classmethod
     def load(
@@ -61,15 +71,19 @@ class Predictor:
         *,
         threads: int | None = None,
         batch_tokens: int | None = None,
+        cuda: CudaOptions | None = None,
     ) -> "Predictor":
         """The predictor for a file made by ``lstm-deploy export``.
 
         Args:
             path: the ONNX file.
-            provider: ``cpu``; ``cuda``, which is CUDA or an error; ``auto``, CUDA where it loads.
-            threads: batches to run at the same time; default: the cores this process may use.
+            provider: ``cpu``; ``cuda``, which is CUDA or an error; ``auto``, CUDA where it loads for calls that are
+                large enough for it to win, else the CPU.
+            threads: batches to have in hand at the same time; default: on the CPU the cores this process may use, on
+                CUDA two for each device.
             batch_tokens: cells (rows x longest row) of a batch, the memory taken grows with it;
-                default: what is fastest for the file's graph form.
+                default: what is fastest for the file's graph form, on CUDA what fills a large GPU.
+            cuda: devices, memory, precision of products on CUDA.
 
         Raises:
             ModelFileError: the file is missing, not one of ours, contradicts itself, or is a streaming one.
@@ -78,16 +92,33 @@ class Predictor:
             ValueError: ``threads`` or ``batch_tokens`` below 1.
         """
         check_limits(threads, batch_tokens)
-        session = TaggerSession(path, provider)
-        if session.metadata.states:
+        path = Path(path)
+        sessions = _open(path, provider, cuda)
+        metadata = sessions[0].metadata
+        if metadata.states:
             raise ModelFileError(
                 f"{path}: a streaming file, which takes sentences in chunks; expected one for whole sentences; load it "
                 "with StreamingPredictor, or export without --streaming"
             )
-        return cls(session, Path(path), **run_settings(session, threads, batch_tokens))
+        encoder = Encoder(metadata.vocabulary, metadata.features, metadata.characters)
+        settings = {"threads": threads, "batch_tokens": batch_tokens}
+        engine = Engine(sessions, encoder, **settings)
+        if provider == "auto" and sessions[0].provider == "cuda":
+            names = gpu_names()
+            switch = crossover.load(path, machine_of(cuda, names))
+            small = Engine([TaggerSession(path, "cpu")], encoder, **settings)
+            loaded = cls(path, engine, encoder, small=small, switch=switch, reason=switch.reason(names))
+        else:
+            loaded = cls(path, engine, encoder)
+        loaded._given = {"provider": provider, "cuda": cuda, **settings}
+        return loaded
 
     def __reduce__(self) -> tuple[Callable[..., "Predictor"], tuple[object, ...]]:
-        return _load, (self.path, self.provider, self.threads, self.batch_tokens)
+        return partial(Predictor.load, self.path, **self._given), ()
+
+    def provider_for(self, tokens: int) -> str:
+        """The provider, ``cpu`` or ``cuda``, that a call with so many tokens in all runs on."""
+        return self._engine_for(tokens).session.provider
 
     def predict(self, tokens: Tokens, *, scores: bool = True) -> TaggedSentence:
         """Tags one sentence, in the calling thread.
@@ -102,9 +133,10 @@ class Predictor:
         if isinstance(tokens, str):
             raise not_tokens(tokens)
         if not tokens:
-            return _empty()
+            return TaggedSentence((), (), ())
         kept = tuple(tokens)
-        answer = self.session.run_encoded(self.encoder.encode_one(kept), scores=scores)
+        session = self._engine_for(len(kept)).session
+        answer = session.run_encoded(self.encoder.encode_one(kept), scores=scores)
         return decode_one(kept, answer, self.metadata.tags, self.metadata.crf)
 
     def predict_text(self, text: str, *, scores: bool = True) -> TaggedText:
@@ -132,9 +164,9 @@ class Predictor:
         """Tags an endless iterable lazily, in order, in constant memory.
 
         Reads ahead by at most two groups of a few batches per thread; within a group
-        sentences of like length run together.
+        sentences of like length run together. With ``auto`` each group is a call.
         """
-        size = self.batch_tokens * READ_AHEAD_BATCHES * self.threads
+        size = (self._small if self._switch is None else self._engine).group_tokens
         running: deque[Callable[[], list[TaggedSentence]]] = deque()
         for group in groups_of(sentences, size):
             running.append(self._start(group, scores))
@@ -171,65 +203,28 @@ class Predictor:
         return join_windows(tokens, windows, self.predict_stream(parts, scores=scores))
 
     def _start(self, sentences: Sequence[Tokens], scores: bool) -> Callable[[], list[TaggedSentence]]:
-        """Starts tagging on the pool, where it is worth it; the function returned waits for the results."""
         if isinstance(sentences, str):
             raise TypeError("expected a sequence of sentences, each a sequence of tokens; got a str")
-        if "" in sentences:
-            raise not_tokens("")
-        lengths = list(map(len, sentences))
-        workers = self.threads if sum(lengths) >= POOL_TOKENS else 1
-        batches = plan_batches(lengths, max_tokens=self.batch_tokens, workers=workers)
-        groups = ([sentences[i] for i in batch] for batch in batches)
-        run = partial(self._run, scores=scores)
-        done = self._workers.map(run, groups) if workers > 1 else map(run, groups)
-        return lambda: _in_order(len(sentences), batches, done)
+        if self._small is self._engine:
+            return self._engine.start(sentences, scores)
+        return self._engine_for(sum(map(len, sentences))).start(sentences, scores)
 
-    def _run(self, sentences: Sequence[Tokens], scores: bool) -> list[TaggedSentence]:
-        for tokens in sentences:
-            if isinstance(tokens, str):
-                raise not_tokens(tokens)
-        kept = list(map(tuple, sentences))  # now, while the tokens are in the cache for their look-up
-        inputs = self.encoder.encode(kept)
-        answer = self.session.run_encoded(inputs, scores=scores)
-        return decode(kept, inputs["lengths"], answer, self._tags, self.metadata.crf)
+    def _engine_for(self, tokens: int) -> Engine:
+        return self._small if self._switch is None or tokens < self._switch else self._engine
 
 
-def _load(path: Path, provider: Provider, threads: int, batch_tokens: int) -> Predictor:
-    return Predictor.load(path, provider, threads=threads, batch_tokens=batch_tokens)
+def machine_of(cuda: CudaOptions | None, names: Sequence[str]) -> Machine:
+    """What a crossover that is measured or looked up now belongs to."""
+    used = tuple(names[i] for i in (cuda or CudaOptions()).devices if i < len(names))
+    return Machine(used, available_cores(), import_onnxruntime().__version__)
 
 
-def _in_order(count: int, batches: list[list[int]], results: Iterable[list[TaggedSentence]]) -> list[TaggedSentence]:
-    """Results by batch, put back where their sentences stood."""
-    ordered: list[TaggedSentence | None] = [None] * count
-    for batch, tagged in zip(batches, results, strict=True):
-        for i, sentence in zip(batch, tagged, strict=True):
-            ordered[i] = sentence
-    return [sentence or _empty() for sentence in ordered]
-
-
-def not_tokens(text: str) -> TypeError:
-    """What to raise where a string was given for tokens."""
-    return TypeError(f"expected a sequence of tokens, got the str {text!r:.60}; use predict_text for text")
-
-
-def _empty() -> TaggedSentence:
-    return TaggedSentence((), (), ())
-
-
-def check_limits(threads: int | None, batch_tokens: int | None) -> None:
-    """Raises unless both are at least 1, or not given.
-
-    Raises:
-        ValueError: one is less.
-    """
-    if (threads is not None and threads < 1) or (batch_tokens is not None and batch_tokens < 1):
-        raise ValueError(f"threads={threads}, batch_tokens={batch_tokens}; both must be 1 or more")
-
-
-def run_settings(session: TaggerSession, threads: int | None, batch_tokens: int | None) -> dict[str, int]:
-    """``threads`` and ``batch_tokens``, with what is fastest for a session where one is not given."""
-    workers = threads or (1 if session.provider == "cuda" else available_cores())
-    return {"threads": workers, "batch_tokens": batch_tokens or BATCH_TOKENS[session.metadata.graph_form]}
+def _open(path: Path, provider: Provider, cuda: CudaOptions | None) -> list[TaggerSession]:
+    """A session; on CUDA one for each device."""
+    first = TaggerSession(path, provider, cuda)
+    if first.provider == "cpu" or cuda is None:
+        return [first]
+    return [first, *(TaggerSession(path, "cuda", replace(cuda, devices=(i,))) for i in cuda.devices[1:])]
 
 
 def groups_of(sentences: Iterable[Tokens], size: int) -> Iterator[list[Tokens]]:

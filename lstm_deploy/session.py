@@ -1,5 +1,6 @@
 """Opens a model file, checks that graph and metadata agree, and runs checked id arrays through it."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .encoding import Inputs
-from .errors import IdRangeError, MetadataError, ModelFileError
+from .errors import IdRangeError, MetadataError, ModelFileError, OutOfMemoryError, ProviderError
 from .metadata import ModelMetadata
 from .modelfile import ModelFile, Node, read_model_file
-from .providers import Provider, open_session
+from .providers import RECURRENT, CudaOptions, Placement, Provider, open_session
 
-RECURRENT = {"LSTM", "GRU", "RNN"}
 _CONTROL = {"If", "Loop", "Scan"}
 _SELECTING = {
     "GatherND",
@@ -30,6 +30,8 @@ _SELECTING = {
     "Identity",
 }
 _FREE = {"batch", "sequence", "character"}
+_NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory", "ALLOC_FAILED", "Available memory of")
+"""What onnxruntime, CUDA, cuDNN and cuBLAS say when memory is short."""
 States = dict[str, NDArray[np.float32]]
 """Of a streaming file: name of each state -> (batch, size), or of one stream alone (size,)."""
 _ORT_TYPES = {"int32": "tensor(int32)", "float32": "tensor(float)"}
@@ -63,30 +65,45 @@ class Scores:
             raise ValueError("the answer has tags alone; expected the scores of all tags: run with scores=True")
         return found
 
+    def of_rows(self, count: int) -> "Scores":
+        """Those of the first ``count`` rows."""
+        if count == len(self.tag_ids):
+            return self
+        parts = (self.tag_ids, self.log_probs, self.emissions)
+        return Scores(*(None if part is None else part[:count] for part in parts))  # type: ignore[arg-type]
+
 
 class TaggerSession:
     """One open model file. Thread-safe.
+
+    Args:
+        path: the model file.
+        provider: see `lstm_deploy.providers`.
+        cuda: how, on CUDA; the session runs on the first of its devices.
 
     Attributes:
         metadata: what the file says of itself.
         provider: what it really runs on, ``cpu`` or ``cuda``.
         provider_reason: why that one.
+        placement: on CUDA: which operators run where.
 
     Raises:
         ModelFileError: the file is not one of ours, or contradicts itself.
         ProviderError: see `lstm_deploy.providers`.
     """
 
-    def __init__(self, path: str | Path, provider: Provider = "cpu") -> None:
+    def __init__(self, path: str | Path, provider: Provider = "cpu", cuda: CudaOptions | None = None) -> None:
         path = Path(path)
         file = read_model_file(path)
         self.metadata = ModelMetadata.from_properties(file.properties, source=str(path))
         _check_form(file, self.metadata)
         _check_tables(file, self.metadata)
-        opened = open_session(path, provider)
+        opened = open_session(path, provider, cuda)
         self.provider = opened.provider
+        self.placement: Placement = opened.placement
         self.provider_reason = opened.reason
         self._session = opened.session
+        self._process = os.getpid()
         self._path = path
         _check_signature(self._session, self.metadata, str(path))
         self._limits = {spec["name"]: spec["rows"] for spec in self.metadata.inputs() if "rows" in spec}
@@ -104,6 +121,7 @@ class TaggerSession:
         Raises:
             IdRangeError: an id outside its table, a length below 0 or above its axis, or arrays
                 whose batch and sequence axes differ.
+            OutOfMemoryError: it does not fit into the memory there is.
             ModelFileError: onnxruntime fails on it.
         """
         self._check(inputs)
@@ -113,9 +131,10 @@ class TaggerSession:
         """Scores for a batch of whole sentences that the model's own `Encoder` made, whose ids need no check.
 
         Args:
-            scores: whether to give the scores of all tags too.
+            scores: whether to give the scores of all tags too; without, tag ids alone leave a GPU.
 
         Raises:
+            OutOfMemoryError: it does not fit into the memory there is.
             ModelFileError: onnxruntime fails on it.
         """
         batch, sequence = inputs[self._first].shape[:2]
@@ -142,6 +161,7 @@ class TaggerSession:
             scores: whether to give the scores of all tags too.
 
         Raises:
+            OutOfMemoryError: it does not fit into the memory there is.
             ModelFileError: onnxruntime fails on it.
         """
         wanted = ["tag_ids", *([self._scores] if scores else []), *(state.next for state in self._states)]
@@ -151,13 +171,38 @@ class TaggerSession:
 
     def _run(self, outputs: list[str], feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
         try:
+            if self.provider == "cuda":
+                return self._run_bound(outputs, feeds)
             return self._session.run(outputs, feeds)
+        except ProviderError:
+            raise
         except Exception as e:  # onnxruntime has a dozen classes for this, with no base of their own
             reason, (batch, sequence) = " ".join(str(e).split()), feeds[self._first].shape[:2]
+            if isinstance(e, MemoryError) or any(sign in reason for sign in _NO_MEMORY):
+                raise OutOfMemoryError(
+                    f"{self._path}: a batch of {batch} x {sequence} tokens does not fit into the memory on "
+                    f"{self.provider} ({reason:.300}); lower batch_tokens (--batch-tokens), and cut long sentences "
+                    "(--window)"
+                ) from e
             raise ModelFileError(
                 f"{self._path}: onnxruntime cannot run the model on a batch of {batch} x {sequence} ({reason:.300}); "
-                "if memory is short lower batch_tokens, else export the model again"
+                "export the model again"
             ) from e
+
+    def _run_bound(self, outputs: list[str], feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
+        """`run` of onnxruntime in two steps: inputs go to the device before another thread's run has ended."""
+        if os.getpid() != self._process:
+            raise ProviderError(
+                f"{self._path}: a session on CUDA does not survive a fork; load the model in each process, or start "
+                'them with multiprocessing.get_context("spawn")'
+            )
+        binding = self._session.io_binding()
+        for name, values in feeds.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(values))
+        for name in outputs:
+            binding.bind_output(name, "cpu")
+        self._session.run_with_iobinding(binding)
+        return binding.copy_outputs_to_cpu()
 
     def _check(self, inputs: Inputs) -> None:
         first = self._first

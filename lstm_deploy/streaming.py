@@ -1,29 +1,25 @@
 """Tokens as they come: a streaming file tags each chunk of a text at once and remembers where it stands."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .batching import plan_batches
 from .decoding import TaggedSentence, TaggedText, decode, decode_one
 from .encoding import Encoder
+from .engine import POOL_TOKENS, Tokens, check_limits, not_tokens, run_settings
 from .errors import ModelFileError
-from .metadata import ModelMetadata
-from .predictor import (
-    POOL_TOKENS,
-    READ_AHEAD_BATCHES,
-    Predictor,
-    Tokens,
-    check_limits,
-    groups_of,
-    not_tokens,
-    run_settings,
-)
-from .providers import Provider
+from .metadata import ModelMetadata, takes_states
+from .modelfile import read_model_file
+from .predictor import Predictor, groups_of
+from .providers import CudaOptions, Provider, check_provider
 from .session import States, TaggerSession
 from .workers import Workers
 
+_READ_AHEAD_BATCHES = 32
 _Advanced = tuple[TaggedSentence, States]
 """The answer to a chunk, and the state after it."""
 
@@ -37,7 +33,7 @@ class StreamingPredictor:
     Attributes:
         path: the model file.
         metadata: what the file says of itself.
-        provider: what it really runs on, ``cpu`` or ``cuda``.
+        provider: what it really runs on, ``cpu`` or ``cuda``; ``auto`` is the CPU.
         provider_reason: why that one.
         threads: batches that run at the same time.
         batch_tokens: cells (rows x longest row) that a batch has at most.
@@ -54,6 +50,7 @@ class StreamingPredictor:
         self.session = session
         self._tags = np.array(session.metadata.tags, dtype=object)
         self._workers = Workers(threads)
+        self._given: dict[str, Any] = {"provider": session.provider, "threads": threads, "batch_tokens": batch_tokens}
 
     @classmethod
     def load(
@@ -63,8 +60,11 @@ class StreamingPredictor:
         *,
         threads: int | None = None,
         batch_tokens: int | None = None,
+        cuda: CudaOptions | None = None,
     ) -> "StreamingPredictor":
         """The predictor for a streaming file. Arguments as for `Predictor.load`.
+
+        On CUDA it takes one device, the first given; ``auto`` is the CPU, since chunks are small.
 
         Raises:
             ModelFileError: the file is missing, not one of ours, contradicts itself, or is for whole sentences.
@@ -73,16 +73,22 @@ class StreamingPredictor:
             ValueError: ``threads`` or ``batch_tokens`` below 1.
         """
         check_limits(threads, batch_tokens)
-        session = TaggerSession(path, provider)
+        check_provider(provider)
+        session = TaggerSession(path, "cpu" if provider == "auto" else provider, cuda)
         if not session.metadata.states:
             raise ModelFileError(
                 f"{path}: a file for whole sentences; expected a streaming one; load it with Predictor, or make one "
                 "with `lstm-deploy export --streaming`"
             )
-        return cls(session, Path(path), **run_settings(session, threads, batch_tokens))
+        chosen = dict(zip(("threads", "batch_tokens"), run_settings(session, threads, batch_tokens), strict=True))
+        loaded = cls(session, Path(path), **chosen)
+        if provider == "auto":
+            loaded.provider_reason = "a streaming file: its chunks are too small for CUDA to win"
+        loaded._given = {"provider": provider, "cuda": cuda, "threads": threads, "batch_tokens": batch_tokens}
+        return loaded
 
     def __reduce__(self) -> tuple[Callable[..., "StreamingPredictor"], tuple[object, ...]]:
-        return _load, (self.path, self.provider, self.threads, self.batch_tokens)
+        return partial(StreamingPredictor.load, self.path, **self._given), ()
 
     def stream(self, state: States | None = None) -> "Stream":
         """A stream at the start of a sentence, or where another one stood.
@@ -143,7 +149,7 @@ class StreamingPredictor:
 
     def predict_stream(self, sentences: Iterable[Tokens], *, scores: bool = True) -> Iterator[TaggedSentence]:
         """Tags an endless iterable of whole sentences lazily, in order, in constant memory."""
-        for group in groups_of(sentences, self.batch_tokens * READ_AHEAD_BATCHES * self.threads):
+        for group in groups_of(sentences, self.batch_tokens * _READ_AHEAD_BATCHES * self.threads):
             yield from self.predict_batch(group, scores=scores)
 
     def _advance(self, chunks: Sequence[Tokens], states: Sequence[States], scores: bool) -> list[_Advanced]:
@@ -249,17 +255,16 @@ AnyPredictor = Predictor | StreamingPredictor
 
 
 def open_predictor(
-    path: str | Path, provider: Provider = "cpu", *, threads: int | None = None, batch_tokens: int | None = None
+    path: str | Path,
+    provider: Provider = "cpu",
+    *,
+    threads: int | None = None,
+    batch_tokens: int | None = None,
+    cuda: CudaOptions | None = None,
 ) -> AnyPredictor:
     """The predictor for a file of either kind. Arguments and errors as for `Predictor.load`."""
-    check_limits(threads, batch_tokens)
-    session = TaggerSession(path, provider)
-    kind = StreamingPredictor if session.metadata.states else Predictor
-    return kind(session, Path(path), **run_settings(session, threads, batch_tokens))
-
-
-def _load(path: Path, provider: Provider, threads: int, batch_tokens: int) -> StreamingPredictor:
-    return StreamingPredictor.load(path, provider, threads=threads, batch_tokens=batch_tokens)
+    kind = StreamingPredictor if takes_states(read_model_file(path).properties) else Predictor
+    return kind.load(path, provider, threads=threads, batch_tokens=batch_tokens, cuda=cuda)
 
 
 def _row(states: States, row: int) -> States:
