@@ -14,7 +14,7 @@ JS := clients/javascript
 # What the page shows: the English tagger where there is one.
 MODEL ?= $(firstword $(wildcard exported/ewt-int8.onnx exported/ewt.onnx) exported/tutorial.onnx)
 
-.PHONY: help setup setup-runtimes runtimes web run test test-slow test-wheel lint treebank bench bench-peers bench-javascript bench-forms gallery clean
+.PHONY: help setup setup-runtimes runtimes web gpu run test test-slow test-wheel lint treebank bench bench-peers bench-javascript bench-forms gallery clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -88,6 +88,9 @@ bench-forms: $(READY) ## Measure the graph forms against each other, after `make
 runtimes: $(READY) ## Write docs/runtimes.md: files in every runtime, after `make setup-runtimes`, `make bench`
 	$(BIN)/python benchmarks/runtimes.py --checkpoint $(EWT) --int8 exported/ewt-int8.onnx \
 		--input $(DATA)/en_ewt-ud-test.conllu.xz --output benchmarks/results/runtimes.json --page docs/runtimes.md
+
+gpu: ## Prove and measure on a GPU, 10 minutes: torch and numpy there, onnxruntime-gpu as WHEEL="a.whl ..." or installed
+	$(PYTHON) benchmarks/gpu/run.py $(addprefix --wheel ,$(WHEEL)) --output benchmarks/results
 
 web: $(JS)/node_modules ## Make the page that tags in the browser: folder site (MODEL=file)
 	node web/build.mjs --model $(MODEL) --output site

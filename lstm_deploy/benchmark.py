@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from . import crossover
 from .crossover import Crossover, Point
@@ -110,6 +109,8 @@ def measure(
         OutputError: the crossover cannot be kept.
         ProviderError: ``cuda`` was asked for and does not load.
     """
+    from tqdm import tqdm  # here: what measures on a GPU has numpy and onnxruntime alone
+
     most = threads or available_cores()
     providers, without_cuda = _providers(models, provider, cuda)
     plan = [
