@@ -470,11 +470,18 @@ def _run_stream(predictor: Any, lines: LineReader, kind: Format, output: Path | 
 @click.option("--column", type=click.Choice(COLUMNS), help="Gold tags [the model's].")
 @click.option("--unseen-tags", type=click.Choice(["error", "wrong"]), default="error", show_default=True)
 @click.option("--provider", type=_PROVIDERS, default="cpu", show_default=True)
+@click.option("--plots", type=_PATH, metavar="DIR", help="Draw a confusion matrix and a reliability diagram there.")
 @click.option("--json", "as_json", is_flag=True, help="All figures as one JSON object.")
 def evaluate(
-    model: Path, gold: Path, column: Column | None, unseen_tags: str, provider: Provider, as_json: bool
+    model: Path,
+    gold: Path,
+    column: Column | None,
+    unseen_tags: str,
+    provider: Provider,
+    plots: Path | None,
+    as_json: bool,
 ) -> None:
-    """Score MODEL on the tagged file GOLD: accuracy, each tag, unknown words, entities.
+    """Score MODEL on the tagged file GOLD: accuracy, each tag, unknown words, entities, confidence.
 
     \b
     lstm-deploy eval exported/tagger.onnx test.conllu --json
@@ -486,6 +493,14 @@ def evaluate(
     predictor = open_predictor(model, provider)
     report = evaluate_file(predictor, gold, column, unseen_is_wrong=unseen_tags == "wrong")
     click.echo(json.dumps(report, ensure_ascii=False) if as_json else describe(report))
+    if plots:
+        from .plots.evaluation import draw_evaluation
+
+        try:
+            plots.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise OutputError(f"{plots}: cannot make the folder ({e.strerror}); pass another --plots") from e
+        _say(f"drawn: {', '.join(map(str, draw_evaluation(report, plots)))}")
 
 
 @main.command()

@@ -4,9 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .entities import entities, is_iob2
 
 _NAME = len("unknown words")
+_BINS = 15
+"""Of confidence, equally wide: as Guo et al. 2017, "On Calibration of Modern Neural Networks"."""
 
 
 class Scorer:
@@ -24,14 +29,22 @@ class Scorer:
         self._found: Counter[str] = Counter()
         self._right: Counter[str] = Counter()
         self._sentences = 0
+        self._sure = np.zeros((3, _BINS))  # by confidence: words, sum of the confidences, right ones
 
-    def add(self, gold: Sequence[str], predicted: Sequence[str], unknown: Sequence[bool] | None = None) -> None:
+    def add(
+        self,
+        gold: Sequence[str],
+        predicted: Sequence[str],
+        unknown: Sequence[bool] | None = None,
+        scores: Sequence[float] = (),
+    ) -> None:
         """Counts one sentence.
 
         Args:
             gold: the right tags.
             predicted: as many predicted ones.
             unknown: whether each word is missing from the vocabulary.
+            scores: the probability of each predicted tag, or none.
 
         Raises:
             ValueError: they differ in number.
@@ -42,11 +55,18 @@ class Scorer:
         self._pairs.update(zip(gold, predicted, strict=True))
         if unknown is not None:
             self._unknown.update(g == p for g, p, new in zip(gold, predicted, unknown, strict=True) if new)
+        if len(scores):
+            self._weigh(np.array(scores), np.array([g == p for g, p in zip(gold, predicted, strict=True)]))
         if self._iob2:
             right, found = set(entities(gold)), set(entities(predicted))
             self._gold.update(entity.type for entity in right)
             self._found.update(entity.type for entity in found)
             self._right.update(entity.type for entity in right & found)
+
+    def _weigh(self, scores: NDArray[np.float64], right: NDArray[np.bool_]) -> None:
+        bins = np.clip((scores * _BINS).astype(np.int64), 0, _BINS - 1)
+        for row, weights in enumerate((None, scores, right)):
+            self._sure[row] += np.bincount(bins, weights, _BINS)
 
     def report(self) -> dict[str, Any]:
         """All figures as a JSON object; rates are fractions from 0 to 1, None where there is nothing to count."""
@@ -67,13 +87,35 @@ class Scorer:
             "tags": {
                 tag: _rates(self._pairs[tag, tag], found[tag], gold[tag]) for tag in sorted(gold.keys() | found.keys())
             },
+            "confusion": {tag: {p: n for (g, p), n in sorted(self._pairs.items()) if g == tag} for tag in sorted(gold)},
         }
+        if self._sure[0].any():
+            report["calibration"] = self._calibration()
         if self._iob2:
             kinds = sorted(self._gold.keys() | self._found.keys())
             report["entities"] = _rates(self._right.total(), self._found.total(), self._gold.total()) | {
                 "types": {kind: _rates(self._right[kind], self._found[kind], self._gold[kind]) for kind in kinds}
             }
         return report
+
+    def _calibration(self) -> dict[str, Any]:
+        """How far confidence is from accuracy, on average over words; and bin by bin."""
+        words, confidences, right = self._sure
+        bins = [
+            {
+                "from": i / _BINS,
+                "to": (i + 1) / _BINS,
+                "words": int(words[i]),
+                "confidence": confidences[i] / words[i] if words[i] else None,
+                "accuracy": right[i] / words[i] if words[i] else None,
+            }
+            for i in range(_BINS)
+        ]
+        return {
+            "expected_error": float(np.abs(confidences - right).sum() / words.sum()),
+            "confidence": float(confidences.sum() / words.sum()),
+            "bins": bins,
+        }
 
 
 def headline(report: dict[str, Any]) -> float:
@@ -98,6 +140,11 @@ def describe(report: dict[str, Any]) -> str:
         f"{'accuracy':<{_NAME}}  {_percent(report['accuracy'])} of {report['tokens']:,} words",
         f"{'unknown words':<{_NAME}}  {_percent(unknown['accuracy'])} of {unknown['tokens']:,}",
     ]
+    if sure := report.get("calibration"):
+        lines.append(
+            f"{'confidence':<{_NAME}}  {_percent(sure['confidence'])} on average, expected calibration error "
+            f"{_percent(sure['expected_error'])}"
+        )
     if "entities" in report:
         lines.append(_row("entities", report["entities"], _NAME))
         lines += [_row(kind, rates, _NAME) for kind, rates in report["entities"]["types"].items()]

@@ -139,9 +139,9 @@ def evaluate_file(
     if not unseen_is_wrong:
         sentences = check_tags(gold, sentences, tags)
     scorer = Scorer(tags)
-    for sentence, result in tag_sentences(predictor, sentences):
+    for sentence, result in tag_sentences(predictor, sentences, scores=True):
         unknown = [token not in vocabulary for token in sentence.tokens] if vocabulary else None
-        scorer.add(sentence.tags, result.tags, unknown)
+        scorer.add(sentence.tags, result.tags, unknown, result.scores)
     report = scorer.report()
     if not report["sentences"]:
         raise InputError(f"{gold}: no sentences; expected at least one tagged sentence")

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from ..errors import CheckpointError, OutputError
 from ..formats import Sentence, check_tags
+from ..plots.curve import draw_curve
 from ..tokenizer import Tokenizer
 from .checkpoint import CURVE, DESCRIPTION, RESUME, WEIGHTS, Checkpoint, load_description, versions
 from .config import Recipe
 from .corpus import Corpus, read_corpus, tag_set, tutorial_corpus, vocabulary_of
-from .curve import draw_curve
 from .tokenization import learn_tokenizer
 from .trainer import Trainer
 

@@ -91,3 +91,31 @@ def test_description_has_a_row_for_each_tag_and_entity_type():
     scorer.add(["B-PER", "O"], ["B-PER", "B-LOC"])
     text = describe(scorer.report())
     assert all(name in text for name in ("accuracy", "entities", "PER", "LOC", "B-LOC"))
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60))
+def test_calibration_is_its_definition(words):
+    """Guo et al. 2017: the mean over words of how far accuracy is from confidence in the word's bin."""
+    scorer = Scorer(["A", "B"])
+    for start in range(0, len(words), 7):
+        part = words[start : start + 7]
+        scorer.add(["A"] * len(part), ["A" if right else "B" for _, right in part], None, [score for score, _ in part])
+    found = scorer.report()["calibration"]
+    bins = [[w for w in words if min(int(w[0] * 15), 14) == i] for i in range(15)]
+    expected = sum(abs(sum(score for score, _ in b) - sum(right for _, right in b)) for b in bins) / len(words)
+    assert found["expected_error"] == pytest.approx(expected)
+    assert [b["words"] for b in found["bins"]] == list(map(len, bins))
+    assert found["confidence"] == pytest.approx(sum(score for score, _ in words) / len(words))
+
+
+def test_without_probabilities_there_is_no_calibration():
+    scorer = Scorer(["A", "B"])
+    scorer.add(["A"], ["A"])
+    assert "calibration" not in scorer.report()
+    assert "confidence" not in describe(scorer.report())
+
+
+def test_confusions_are_counted_by_gold_tag():
+    scorer = Scorer(["A", "B"])
+    scorer.add(["A", "A", "B", "A"], ["A", "B", "B", "B"])
+    assert scorer.report()["confusion"] == {"A": {"A": 1, "B": 2}, "B": {"B": 1}}

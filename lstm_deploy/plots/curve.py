@@ -1,20 +1,15 @@
 """The learning curve as a picture."""
 
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from ..formats import atomic_output
+from .picture import new_figure, write_picture
 
 
 def draw_curve(history: list[dict[str, Any]], path: Path) -> None:
     """Loss, and dev score where there is one, against epochs, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     epochs = [entry["epoch"] for entry in history]
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7, 4)
     axes = figure.add_subplot()
     marker = "o" if len(epochs) <= 40 else None
     axes.plot(epochs, [entry["loss"] for entry in history], color="tab:blue", marker=marker, label="training loss")
@@ -35,7 +30,4 @@ def draw_curve(history: list[dict[str, Any]], path: Path) -> None:
         other.axvline(best["epoch"], color="grey", linestyle=":", label=f"kept: epoch {best['epoch']}")
         other.set_ylabel("dev score, %")
         other.legend(loc="center right")
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
-    with atomic_output(path) as stream:
-        stream.write(buffer.getvalue())
+    write_picture(figure, path)
