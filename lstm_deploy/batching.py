@@ -4,9 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_SMALL = 512
-"""Cells below which a batch is not made smaller only to share work out evenly."""
-
 
 def rounded_up(size: int) -> int:
     """The next size of few: those to 16, then 8 between each power of two and the next, so at most an eighth more.
@@ -24,7 +21,7 @@ def rounded_down(size: int) -> int:
 
 
 def plan_batches(
-    lengths: Sequence[int], *, max_tokens: int, workers: int = 1, rounded: bool = False
+    lengths: Sequence[int], *, max_tokens: int, workers: int = 1, least: int = 512, rounded: bool = False
 ) -> list[list[int]]:
     """Indices of the sentences of each batch, longest batch first.
 
@@ -35,6 +32,10 @@ def plan_batches(
     self-scheduling, Polychronopoulos and Kuck 1987).
 
     Args:
+        lengths: tokens of each sentence.
+        max_tokens: cells of a batch.
+        workers: that share the batches.
+        least: cells below which a batch is not made smaller only to share work out evenly.
         rounded: full batches are of few different shapes, and stay under ``max_tokens`` when `Encoder.encode` rounds
             theirs up.
 
@@ -46,7 +47,7 @@ def plan_batches(
     counts = np.asarray(lengths, np.int64)
     order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)].tolist()
     left = int(counts.sum())
-    small = min(_SMALL, -(-left // workers))
+    small = min(least, -(-left // workers))
     batches: list[list[int]] = []
     start = 0
     while start < len(order):

@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,7 @@ import numpy as np
 
 from . import crossover
 from .crossover import Crossover, Point
-from .errors import ProviderError
+from .errors import OutputError, ProviderError
 from .gpus import gpu_names
 from .metadata import ModelMetadata
 from .predictor import Predictor, machine_of
@@ -61,7 +61,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Switch:
-    """Where ``auto`` goes from the CPU to CUDA for one model, and where that is kept for it."""
+    """Where ``auto`` goes from the CPU to CUDA for one model, and where that is kept for it, or why it is not."""
 
     model: str
     crossover: Crossover
@@ -100,13 +100,12 @@ def measure(
     Args:
         provider: ``auto`` measures the CPU, and where it loads CUDA too and from how many tokens a call it is faster,
             which it keeps for `Predictor.load` with ``auto``.
-        threads: the most to try; default: the cores this process may use.
+        threads: the most to try on the CPU; default: the cores this process may use.
         seconds: to spend on each cell, at least one call.
         cuda: how to run on CUDA.
 
     Raises:
         ModelFileError: a file is not one of ours.
-        OutputError: the crossover cannot be kept.
         ProviderError: ``cuda`` was asked for and does not load.
     """
     from tqdm import tqdm  # here: what measures on a GPU has numpy and onnxruntime alone
@@ -129,7 +128,7 @@ def measure(
                 cells.append(cell)
                 bar.update()
         for path in models if len(providers) > 1 else []:
-            switches.append(_switch(path, threads, seconds, cuda))
+            switches.append(_switch(path, seconds, cuda))
             bar.update()
     return Benchmark(
         cells,
@@ -182,7 +181,7 @@ def describe(result: Benchmark) -> str:
         for point in switch.crossover.points:
             times = (point.cpu_seconds, point.cuda_seconds)
             lines.append(_line(f"{point.tokens:,}", [f"{1e3 * t:.3g}" for t in times]))
-        lines += [f"--provider auto: {switch.crossover.reason(gpu_names())}; kept in {switch.kept}", ""]
+        lines += [f"--provider auto: {switch.crossover.reason(gpu_names())}; {switch.kept}", ""]
     if result.without_cuda:
         lines += [f"--provider auto: the CPU for every call ({result.without_cuda})", ""]
     single, bulk = result.single, result.bulk
@@ -212,10 +211,15 @@ def _providers(
     return (["cpu", "cuda"] if provider == "auto" else [provider]), ""
 
 
-def _switch(path: Path, threads: int | None, seconds: float, cuda: CudaOptions | None) -> Switch:
-    on_cpu, on_cuda = Predictor.load(path, "cpu", threads=threads), Predictor.load(path, "cuda", cuda=cuda)
+def _switch(path: Path, seconds: float, cuda: CudaOptions | None) -> Switch:
+    """Both with their defaults, as ``auto`` has them."""
+    on_cpu, on_cuda = Predictor.load(path, "cpu"), Predictor.load(path, "cuda", cuda=cuda)
     found = measure_crossover(on_cpu, on_cuda, seconds, CROSSOVER_TOKENS)
-    return Switch(str(path), found, str(crossover.save(path, machine_of(cuda, gpu_names()), found)))
+    try:
+        kept = f"kept in {crossover.save(path, machine_of(cuda, gpu_names()), found)}"
+    except OutputError as e:  # the figures are still worth showing
+        kept = f"not kept: {e}"
+    return Switch(str(path), found, kept)
 
 
 def _budgets(provider: Provider) -> tuple[int, ...]:
@@ -247,7 +251,8 @@ def _cells(
     lengths = _lengths(_MIXED_TOKENS[provider])
     for budget in _budgets(provider):
         predictor = Predictor.load(path, provider, threads=threads, batch_tokens=budget, cuda=cuda)
-        yield _cell(predictor, path, _sentences(predictor, lengths), 0, 0, seconds)
+        cell = _cell(predictor, path, _sentences(predictor, lengths), 0, 0, seconds)
+        yield replace(cell, batch_tokens=budget)  # asked for, where memory did not allow it
 
 
 def _sentences(predictor: Predictor, lengths: Sequence[int]) -> list[list[str]]:

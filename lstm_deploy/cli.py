@@ -57,9 +57,10 @@ class _Commands(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
-        warnings.showwarning = _warn(warnings.showwarning)
         try:
-            result = super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _warn(warnings.showwarning)
+                result = super().invoke(ctx)
             if sys.stdout is not None:
                 sys.stdout.flush()
             return result
@@ -349,7 +350,8 @@ def _cuda_options(command: _F) -> _F:
             option = {"devices": "device"}.get(first := next(iter(given)), first).replace("_", "-")
             raise click.UsageError(f"--{option} is for CUDA: give --provider cuda or auto too")
         if len(set(device)) != len(device):
-            raise click.UsageError(f"--device {device[-1]} is given twice: give each once")
+            twice = next(number for number in device if device.count(number) > 1)
+            raise click.UsageError(f"--device {twice} is given twice: give each once")
         return command(*args, cuda=CudaOptions(**given) if given else None, **others)
 
     options = [
@@ -382,8 +384,8 @@ def _check_texts(texts: tuple[str, ...], source: Path | None) -> None:
 @click.option(
     "--provider", type=_PROVIDERS, default="cpu", show_default=True, help="Where to run; cuda never means cpu."
 )
-@click.option("--threads", type=click.IntRange(1), help="Batches at the same time [the cores there are].")
-@click.option("--batch-tokens", type=click.IntRange(1), help="Tokens a batch, padding counted [by the model's form].")
+@click.option("--threads", type=click.IntRange(1), help="Batches at the same time [the cores; CUDA: 2 a GPU].")
+@click.option("--batch-tokens", type=click.IntRange(1), help="Tokens a batch, padding too [by form; CUDA: 65536].")
 @click.option("--line-buffered", is_flag=True, help="Answer each sentence before the next is read.")
 @click.option("--window", type=click.IntRange(1), help="Cut longer sentences into windows of so many tokens [never].")
 @click.option("--margin", type=click.IntRange(0), help="With --window: tokens of context on each side [32].")
@@ -416,15 +418,16 @@ def run(
     _check_texts(texts, source)
     if margin is not None and window is None:
         raise click.UsageError("--margin is the context of windows: give --window too")
-    from .streaming import StreamingPredictor, open_predictor
+    from .streaming import StreamingPredictor, is_streaming, open_predictor
     from .tagging import Cut, tag_sentences, with_progress
     from .windows import MARGIN
 
     lines = None if texts else LineReader(source or "-")
     kind = "text" if texts else input_format or format_of(source or "-")
+    if cuda and len(cuda.devices) > 1 and is_streaming(model):
+        raise click.UsageError("a streaming file runs on one GPU: give --device once")
     predictor = open_predictor(model, provider, threads=threads, batch_tokens=batch_tokens, cuda=cuda)
-    if provider == "auto":
-        _say(f"provider: {predictor.provider} ({predictor.provider_reason})")
+    _say_provider(provider, predictor)
     tokenizer = predictor.metadata.tokenizer
     if isinstance(predictor, StreamingPredictor):
         if window is not None:
@@ -491,6 +494,7 @@ def evaluate(
     from .tagging import evaluate_file
 
     predictor = open_predictor(model, provider)
+    _say_provider(provider, predictor)
     report = evaluate_file(predictor, gold, column, unseen_is_wrong=unseen_tags == "wrong")
     click.echo(json.dumps(report, ensure_ascii=False) if as_json else describe(report))
     if plots:
@@ -523,6 +527,7 @@ def verify(model: Path, checkpoint: Path | None, source: Path | None, provider: 
     from .streaming import open_predictor
 
     predictor = open_predictor(model, provider)
+    _say_provider(provider, predictor)
     golden = check_golden(predictor)
     report: dict[str, Any] = {"golden": asdict(golden), "provider": predictor.provider}
     failures = [*golden.failures, *([] if golden.cases else ["the file has no golden cases"])]
@@ -622,7 +627,7 @@ def _sentences_of(model: Path, source: Path) -> list[Any]:
 @main.command()
 @click.argument("models", metavar="[MODEL]...", type=_PATH, nargs=-1)
 @click.option("--provider", type=_PROVIDERS, default="cpu", show_default=True, help="auto: CPU, and CUDA if it loads.")
-@click.option("--threads", type=click.IntRange(1), help="The most threads to try [the cores there are].")
+@click.option("--threads", type=click.IntRange(1), help="The most to try on the CPU [the cores there are].")
 @click.option("--seconds", type=_Rate(0, min_open=True), default=0.3, show_default=True, help="For each measurement.")
 @click.option("--json", "as_json", is_flag=True, help="All figures as one JSON object.")
 @_cuda_options
@@ -702,6 +707,11 @@ def _sink(output: Path | None) -> Iterator[BinaryIO]:
 def _discard_standard_output() -> None:
     """What is still buffered must not be written, and fail again, when the interpreter exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _say_provider(asked: Provider, predictor: Any) -> None:
+    if asked == "auto":
+        _say(f"provider: {predictor.provider} ({predictor.provider_reason})")
 
 
 def _say(line: str) -> None:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -30,11 +29,13 @@ class Machine:
         gpus: names of the GPUs used, in the order of their numbers.
         cores: that the CPU's side may use.
         onnxruntime: its version.
+        tf32: as `CudaOptions`.
     """
 
     gpus: tuple[str, ...]
     cores: int
     onnxruntime: str
+    tf32: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,13 @@ def load(model: Path, machine: Machine) -> Crossover:
         )
         tokens = None if kept["tokens"] is None else int(kept["tokens"])
         return Crossover(tokens, points, str(kept["measured"]))
-    except (OSError, ValueError, KeyError, TypeError):  # never measured, or not by this version: the rule stands
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+    ):  # no home folder, never measured, or not by this version: the rule stands
         return rule
 
 
@@ -102,17 +109,20 @@ def save(model: Path, machine: Machine, found: Crossover) -> Path:
     Raises:
         OutputError: the cache cannot be written.
     """
-    place = _place(model, machine)
     kept = {"version": _VERSION, "model": str(model.resolve()), "machine": asdict(machine), **asdict(found)}
     try:
+        place = _place(model, machine)
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, delete=False) as stream:
-            json.dump(kept, stream, indent=1)
-        Path(stream.name).replace(place)
-    except OSError as e:
+        partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+        try:
+            partial.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+            partial.replace(place)
+        finally:
+            partial.unlink(missing_ok=True)
+    except (OSError, RuntimeError) as e:  # RuntimeError: no home folder
+        reason = (e.strerror if isinstance(e, OSError) else None) or str(e)
         raise OutputError(
-            f"{place}: cannot keep the crossover ({e.strerror or e}); make the folder writable, or set "
-            "LSTM_DEPLOY_CACHE to another"
+            f"the crossover cannot be kept ({reason}); set LSTM_DEPLOY_CACHE to a folder that can be written"
         ) from e
     return place
 

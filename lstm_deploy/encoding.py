@@ -169,8 +169,10 @@ class _TypeTable(dict[str, int]):
             # Readers hold rows of the tables that they take after the look-up: grow by
             # replacing, fill before the row is published.
             if row == len(self.word_ids):
-                for name in ("word_ids", "subword_ids", "starts", "counts"):
-                    setattr(self, name, _doubled(getattr(self, name)))
+                names = ("word_ids", "subword_ids", "starts", "counts")
+                # All before any is replaced: memory may run out between two, and they must stay as long as each other.
+                for name, table in [(name, _doubled(getattr(self, name))) for name in names]:
+                    setattr(self, name, table)
             start, end = self._spelt_size, self._spelt_size + len(char_ids)
             while end > len(self.char_ids):
                 self.char_ids = _doubled(self.char_ids)

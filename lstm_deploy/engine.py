@@ -1,16 +1,19 @@
 """Many sentences on one provider: planned into batches, encoded, run, decoded, on all its threads and devices."""
 
+import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from queue import SimpleQueue
 
 import numpy as np
 
-from .batching import plan_batches
+from .batching import plan_batches, rounded_up
 from .decoding import TaggedSentence, decode
-from .encoding import Encoder
+from .encoding import Encoder, Inputs
 from .errors import OutOfMemoryError, SmallerBatchesWarning
 from .metadata import ModelMetadata
 from .providers import available_cores
@@ -26,12 +29,14 @@ CUDA_THREADS = 2
 """For each GPU: while one thread waits for it, the other encodes the next batch and decodes the last."""
 POOL_TOKENS = 512
 """Below it a hand-over to other threads costs more than it saves."""
+_LEAST = {"cpu": 512, "cuda": 8192}
+"""Cells below which a batch is not made smaller only to share work out."""
 _READ_AHEAD = {"cpu": 32, "cuda": 4}
 """Batches for each thread that are read before any is run: among them sentences of like length go together."""
 
 
 class Engine:
-    """Tags lists of sentences on one provider. Thread-safe, usable after a fork on the CPU.
+    """Tags lists of sentences on one provider. Thread-safe, on the CPU usable after a fork.
 
     On the CPU each thread runs one batch at a time on one core: two such threads are faster than one session with two
     (measured in benchmarks/NOTES.md). On CUDA threads overlap the host's work with the device's, and batches are of
@@ -60,12 +65,15 @@ class Engine:
         self.session = sessions[0]
         self.metadata: ModelMetadata = self.session.metadata
         self.threads, self.batch_tokens = run_settings(self.session, threads, batch_tokens, len(sessions))
-        self._cuda = self.session.provider == "cuda"
-        self._shares = len(sessions) if self._cuda else self.threads
+        self._provider = self.session.provider
+        self._cuda = self._provider == "cuda"
         self._encoder = encoder
         self._tags = np.array(self.metadata.tags, dtype=object)
         self._workers = Workers(self.threads)
+        self._memory = _Memory()
+        self._process = os.getpid()
         self._lock = threading.Lock()
+        self._unsaid: list[str] = []
         self._idle: SimpleQueue[TaggerSession] | None = None
         if len(sessions) > 1:  # each device is lent to as many batches at a time as any other
             self._idle = SimpleQueue()
@@ -75,48 +83,72 @@ class Engine:
     @property
     def group_tokens(self) -> int:
         """Tokens of a stream to read before they are handed over, so that no batch has to be small."""
-        return self.batch_tokens * _READ_AHEAD[self.session.provider] * self.threads
+        return self.batch_tokens * _READ_AHEAD[self._provider] * self.threads
 
-    def start(self, sentences: Sequence[Tokens], scores: bool) -> Callable[[], list[TaggedSentence]]:
-        """Starts tagging on the pool, where it is worth it; the function returned waits for the results, in order.
+    def start(self, sentences: Sequence[Tokens], scores: bool) -> "Work":
+        """Starts tagging on the pool, where it is worth it."""
+        if "" in sentences:
+            raise not_tokens("")
+        lengths = list(map(len, sentences))
+        tokens, least = sum(lengths), _LEAST[self._provider]
+        pooled = self.threads > 1 and tokens >= POOL_TOKENS
+        shares = self.threads if pooled and not (self._cuda and tokens < 2 * least) else 1
+        batches = plan_batches(lengths, max_tokens=self.batch_tokens, workers=shares, least=least, rounded=self._cuda)
+        runs = (partial(self._run, [sentences[i] for i in batch], scores) for batch in batches)
+        futures = [self._workers.submit(run) for run in runs] if pooled else []
+        return Work(len(sentences), batches, futures or runs, self._say)
+
+    def tag(self, sentences: Sequence[Tokens], scores: bool) -> list[TaggedSentence]:
+        """Tags a list, results in its order.
 
         Raises:
             TypeError: a sentence is a string, or a token is not one.
             UnknownWordError, UnknownCharacterError: a token that the model has no id for.
+            OutOfMemoryError: one sentence alone does not fit into memory.
         """
-        if "" in sentences:
-            raise not_tokens("")
-        lengths = list(map(len, sentences))
-        pooled = self.threads > 1 and sum(lengths) >= POOL_TOKENS
-        shares = self._shares if pooled else 1
-        batches = plan_batches(lengths, max_tokens=self.batch_tokens, workers=shares, rounded=self._cuda)
-        groups = ([sentences[i] for i in batch] for batch in batches)
-        run = partial(self._run, scores=scores)
-        done = self._workers.map(run, groups) if pooled else map(run, groups)
-        return lambda: _in_order(len(sentences), batches, done)
+        return self.start(sentences, scores).result()
 
     def _run(self, sentences: Sequence[Tokens], scores: bool) -> list[TaggedSentence]:
         for tokens in sentences:
             if isinstance(tokens, str):
                 raise not_tokens(tokens)
-        kept = list(map(tuple, sentences))  # now, while the tokens are in the cache for their look-up
-        try:
-            return self._run_batch(kept, scores)
-        except MemoryError as e:  # numpy's, or onnxruntime's as one of ours
-            problem = str(e)
-            if len(kept) == 1:
-                raise _too_long(e, kept[0]) from e
-        # Out here the failed batch's arrays are free again.
-        self._lower(kept, problem)
+        return self._run_kept(list(map(tuple, sentences)), scores)  # now, while the tokens are in the cache
+
+    def _run_kept(self, kept: list[tuple[str, ...]], scores: bool) -> list[TaggedSentence]:
+        if self._process != os.getpid():  # forked: those who had begun are not here
+            self._memory, self._process = _Memory(), os.getpid()
+        budget, problem = self.batch_tokens, ""
+        if len(kept) == 1 or self._cells(kept) <= budget:
+            try:
+                with self._memory.shared():
+                    return self._run_batch(kept, scores)
+            except MemoryError as e:  # numpy's, or onnxruntime's as one of ours
+                problem = _why(e)
+            # Out here the failed batch's arrays are free again; other threads' are once it is alone.
+            try:
+                with self._memory.alone():
+                    found = self._run_batch(kept, scores)
+                if len(kept) > 1:
+                    self._lower(budget, budget // 2, problem)
+                return found
+            except MemoryError as e:
+                problem = _why(e)
+                if len(kept) == 1:
+                    raise _too_long(problem, kept[0]) from e
+            self._lower(budget, min(self._cells(kept), budget) // 2, problem)
         middle = len(kept) // 2
-        return self._run(kept[:middle], scores) + self._run(kept[middle:], scores)
+        return self._run_kept(kept[:middle], scores) + self._run_kept(kept[middle:], scores)
+
+    def _cells(self, kept: list[tuple[str, ...]]) -> int:
+        rows, columns = len(kept), max(map(len, kept))
+        return rounded_up(rows) * rounded_up(columns) if self._cuda else rows * columns
 
     def _run_batch(self, kept: list[tuple[str, ...]], scores: bool) -> list[TaggedSentence]:
         inputs = self._encoder.encode(kept, rounded=self._cuda)
         answer = self._answer(inputs, scores)
         return decode(kept, inputs["lengths"][: len(kept)], answer.of_rows(len(kept)), self._tags, self.metadata.crf)
 
-    def _answer(self, inputs: dict[str, np.ndarray], scores: bool) -> Scores:
+    def _answer(self, inputs: Inputs, scores: bool) -> Scores:
         if self._idle is None:
             return self.session.run_encoded(inputs, scores=scores)
         session = self._idle.get()
@@ -125,36 +157,109 @@ class Engine:
         finally:
             self._idle.put(session)
 
-    def _lower(self, sentences: list[tuple[str, ...]], problem: str) -> None:
-        """Makes later batches as small as the halves of one that did not fit, and says so once for each size."""
-        size = max(len(sentences) // 2 * max(map(len, sentences)), 1)
+    def _lower(self, budget: int, size: int, problem: str) -> None:
+        """Makes batches smaller from now on, unless that was done since ``budget`` was read."""
+        size = max(size, 1)
         with self._lock:
-            if size >= self.batch_tokens:
-                return
-            self.batch_tokens = size
-        warnings.warn(
-            f"memory ran out on a batch of {len(sentences)} sentences; it is halved and run again, and batches have at "
-            f"most {size:,} tokens from now on: pass --batch-tokens {size} or less ({problem:.200})",
-            SmallerBatchesWarning,
-            stacklevel=2,
-        )
+            if self.batch_tokens == budget and size < budget:
+                self.batch_tokens = size
+                self._unsaid.append(
+                    f"memory ran out: batches have at most {size:,} tokens from now on, and what did not fit was run "
+                    f"again; pass --batch-tokens {size} (batch_tokens) to have it so from the start ({problem:.250})"
+                )
+
+    def _say(self) -> None:
+        """Warns of the last lowering, in the thread that waits for the answer."""
+        with self._lock:
+            unsaid, self._unsaid = self._unsaid, []
+        if unsaid:
+            warnings.warn(unsaid[-1], SmallerBatchesWarning, stacklevel=4)
 
 
-def _too_long(e: MemoryError, tokens: tuple[str, ...]) -> OutOfMemoryError:
-    if isinstance(e, OutOfMemoryError):
-        return e
+class Work:
+    """Batches that are being tagged, or will be when their result is asked for."""
+
+    def __init__(
+        self,
+        count: int,
+        batches: list[list[int]],
+        runs: "list[Future[list[TaggedSentence]]] | Iterator[Callable[[], list[TaggedSentence]]]",
+        then: Callable[[], None],
+    ) -> None:
+        self._count = count
+        self._batches = batches
+        self._runs = runs
+        self._then = then
+
+    def result(self) -> list[TaggedSentence]:
+        """The sentences in the order given, once all are tagged. What has not begun is cancelled by an error."""
+        ordered: list[TaggedSentence | None] = [None] * self._count
+        try:
+            for batch, run in zip(self._batches, self._runs, strict=True):
+                for i, sentence in zip(batch, run.result() if isinstance(run, Future) else run(), strict=True):
+                    ordered[i] = sentence
+        except BaseException:
+            self.cancel()
+            raise
+        self._then()
+        return [sentence or TaggedSentence((), (), ()) for sentence in ordered]
+
+    def cancel(self) -> None:
+        """Batches that have not begun do not begin."""
+        if isinstance(self._runs, list):
+            for run in self._runs:
+                run.cancel()
+
+
+class _Memory:
+    """Lets many batches run together, or one alone where memory was short for several."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._running = 0
+        self._waiting = 0
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Beside others; not while one runs alone or waits to."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting)
+            self._running += 1
+        try:
+            yield
+        finally:
+            self._leave()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """When all others have ended."""
+        with self._changed:
+            self._waiting += 1
+            self._changed.wait_for(lambda: not self._running)
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waiting -= 1
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._changed:
+            self._running -= 1
+            self._changed.notify_all()
+
+
+def _why(e: MemoryError) -> str:
+    """What onnxruntime said, where it was it."""
+    return " ".join(str(e.__cause__ or e).split()) or "Python could not allocate"
+
+
+def _too_long(problem: str, tokens: tuple[str, ...]) -> OutOfMemoryError:
     return OutOfMemoryError(
-        f"a sentence of {len(tokens):,} tokens does not fit into memory ({e}); tag it with predict_long (--window)"
+        f"a sentence of {len(tokens):,} tokens alone does not fit into memory ({problem:.300}); tag it in windows, "
+        "with predict_long (--window)"
     )
-
-
-def _in_order(count: int, batches: list[list[int]], results: Iterable[list[TaggedSentence]]) -> list[TaggedSentence]:
-    """Results by batch, put back where their sentences stood."""
-    ordered: list[TaggedSentence | None] = [None] * count
-    for batch, tagged in zip(batches, results, strict=True):
-        for i, sentence in zip(batch, tagged, strict=True):
-            ordered[i] = sentence
-    return [sentence or TaggedSentence((), (), ()) for sentence in ordered]
 
 
 def not_tokens(text: str) -> TypeError:

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from . import crossover
-from .crossover import Crossover, Machine
+from .crossover import Machine
 from .decoding import TaggedSentence, TaggedText, decode_one
 from .encoding import Encoder
-from .engine import Engine, Tokens, check_limits, not_tokens
-from .errors import ModelFileError
+from .engine import Engine, Tokens, Work, check_limits, not_tokens
+from .errors import ModelFileError, ProviderError
 from .gpus import gpu_names
 from .metadata import ModelMetadata
 from .providers import CudaOptions, Provider, available_cores, import_onnxruntime
 from .session import TaggerSession
 from .windows import MARGIN, WINDOW, join_windows, plan_windows
+
+_ENDLESS = 2**62
+"""Tokens of a stream, as far as can be said before it is read."""
 
 
 class Predictor:
@@ -39,7 +42,7 @@ class Predictor:
         encoder: Encoder,
         *,
         small: Engine | None = None,
-        switch: Crossover | None = None,
+        switch: int | None = None,
         reason: str | None = None,
     ) -> None:
         self.path = path
@@ -49,8 +52,8 @@ class Predictor:
         self.provider: Provider = "auto" if small else engine.session.provider
         self.provider_reason = reason or engine.session.provider_reason
         self._engine = engine
-        self._small = small or engine
-        self._switch = switch.tokens if switch else 0
+        self._small = small
+        self._switch = switch
         self._given: dict[str, Any] = {"provider": self.provider}
 
     @property
@@ -93,7 +96,7 @@ class Predictor:
         """
         check_limits(threads, batch_tokens)
         path = Path(path)
-        sessions = _open(path, provider, cuda)
+        sessions, reason = _open(path, provider, cuda)
         metadata = sessions[0].metadata
         if metadata.states:
             raise ModelFileError(
@@ -107,9 +110,9 @@ class Predictor:
             names = gpu_names()
             switch = crossover.load(path, machine_of(cuda, names))
             small = Engine([TaggerSession(path, "cpu")], encoder, **settings)
-            loaded = cls(path, engine, encoder, small=small, switch=switch, reason=switch.reason(names))
+            loaded = cls(path, engine, encoder, small=small, switch=switch.tokens, reason=switch.reason(names))
         else:
-            loaded = cls(path, engine, encoder)
+            loaded = cls(path, engine, encoder, reason=reason)
         loaded._given = {"provider": provider, "cuda": cuda, **settings}
         return loaded
 
@@ -135,8 +138,10 @@ class Predictor:
         if not tokens:
             return TaggedSentence((), (), ())
         kept = tuple(tokens)
-        session = self._engine_for(len(kept)).session
-        answer = session.run_encoded(self.encoder.encode_one(kept), scores=scores)
+        engine = self._engine_for(len(kept))
+        if engine.session.provider == "cuda":  # whose shapes are to be few
+            return engine.tag([kept], scores)[0]
+        answer = engine.session.run_encoded(self.encoder.encode_one(kept), scores=scores)
         return decode_one(kept, answer, self.metadata.tags, self.metadata.crf)
 
     def predict_text(self, text: str, *, scores: bool = True) -> TaggedText:
@@ -158,7 +163,7 @@ class Predictor:
             TypeError: a sentence is a string, or a token is not one.
             UnknownWordError, UnknownCharacterError: as `predict`.
         """
-        return self._start(sentences, scores)()
+        return self._start(sentences, scores).result()
 
     def predict_stream(self, sentences: Iterable[Tokens], *, scores: bool = True) -> Iterator[TaggedSentence]:
         """Tags an endless iterable lazily, in order, in constant memory.
@@ -166,14 +171,17 @@ class Predictor:
         Reads ahead by at most two groups of a few batches per thread; within a group
         sentences of like length run together. With ``auto`` each group is a call.
         """
-        size = (self._small if self._switch is None else self._engine).group_tokens
-        running: deque[Callable[[], list[TaggedSentence]]] = deque()
-        for group in groups_of(sentences, size):
-            running.append(self._start(group, scores))
-            if len(running) > 1:
-                yield from running.popleft()()
-        while running:
-            yield from running.popleft()()
+        running: deque[Work] = deque()
+        try:
+            for group in groups_of(sentences, self._engine_for(_ENDLESS).group_tokens):
+                running.append(self._start(group, scores))
+                if len(running) > 1:
+                    yield from running.popleft().result()
+            while running:
+                yield from running.popleft().result()
+        finally:  # whoever stops reading early, or an error, does not want the rest
+            for work in running:
+                work.cancel()
 
     def predict_long(
         self, tokens: Tokens, *, window: int = WINDOW, margin: int = MARGIN, scores: bool = True
@@ -202,29 +210,37 @@ class Predictor:
         parts = (tokens[part.start : part.stop] for part in windows)
         return join_windows(tokens, windows, self.predict_stream(parts, scores=scores))
 
-    def _start(self, sentences: Sequence[Tokens], scores: bool) -> Callable[[], list[TaggedSentence]]:
+    def _start(self, sentences: Sequence[Tokens], scores: bool) -> Work:
         if isinstance(sentences, str):
             raise TypeError("expected a sequence of sentences, each a sequence of tokens; got a str")
-        if self._small is self._engine:
-            return self._engine.start(sentences, scores)
-        return self._engine_for(sum(map(len, sentences))).start(sentences, scores)
+        engine = self._engine_for(sum(map(len, sentences))) if self._small else self._engine
+        return engine.start(sentences, scores)
 
     def _engine_for(self, tokens: int) -> Engine:
-        return self._small if self._switch is None or tokens < self._switch else self._engine
+        if self._small and (self._switch is None or tokens < self._switch):
+            return self._small
+        return self._engine
 
 
 def machine_of(cuda: CudaOptions | None, names: Sequence[str]) -> Machine:
     """What a crossover that is measured or looked up now belongs to."""
-    used = tuple(names[i] for i in (cuda or CudaOptions()).devices if i < len(names))
-    return Machine(used, available_cores(), import_onnxruntime().__version__)
+    cuda = cuda or CudaOptions()
+    used = tuple(names[i] for i in cuda.devices if i < len(names))
+    return Machine(used, available_cores(), import_onnxruntime().__version__, cuda.tf32)
 
 
-def _open(path: Path, provider: Provider, cuda: CudaOptions | None) -> list[TaggerSession]:
-    """A session; on CUDA one for each device."""
+def _open(path: Path, provider: Provider, cuda: CudaOptions | None) -> tuple[list[TaggerSession], str]:
+    """A session, on CUDA one for each device; and why on that provider."""
     first = TaggerSession(path, provider, cuda)
     if first.provider == "cpu" or cuda is None:
-        return [first]
-    return [first, *(TaggerSession(path, "cuda", replace(cuda, devices=(i,))) for i in cuda.devices[1:])]
+        return [first], first.provider_reason
+    try:
+        others = [TaggerSession(path, "cuda", replace(cuda, devices=(i,))) for i in cuda.devices[1:]]
+    except ProviderError as e:
+        if provider != "auto":
+            raise
+        return [TaggerSession(path, "cpu")], str(e)
+    return [first, *others], first.provider_reason
 
 
 def groups_of(sentences: Iterable[Tokens], size: int) -> Iterator[list[Tokens]]:

@@ -42,14 +42,19 @@ _REINSTALL = "run `pip uninstall -y onnxruntime onnxruntime-gpu`, then `pip inst
 _CURES = (
     # what a cause says -> its cure
     (_NO_BUILD, _REINSTALL),
+    ("memory", "free some of the GPU's memory (`nvidia-smi` shows who has it), or raise --memory-limit"),
+    ("forked", 'start processes with multiprocessing.get_context("spawn"), or load the model in them alone'),
+    ("MatMulInteger", "an int8 file is for the CPU: use --provider cpu, or export with --precision fp32 or fp16"),
     ("no CUDA-capable device", "see with `nvidia-smi` whether a GPU is there and visible to this process"),
-    ("invalid device ordinal", "pass a device that `nvidia-smi` lists"),
+    ("invalid device ordinal", "pass a device that is there: CUDA counts those of CUDA_VISIBLE_DEVICES from 0"),
     ("driver", "install or update NVIDIA's driver and see that `nvidia-smi` runs"),
     ("libcuda.so", "install NVIDIA's driver and see that `nvidia-smi` runs"),
     ("cannot open shared object", "run `pip install 'lstm-deploy[gpu]'`, which brings the CUDA and cuDNN libraries"),
     ("run on the CPU", "export the model again, or update onnxruntime-gpu"),
 )
 _stderr_lock = threading.Lock()
+_cuda_process: int | None = None
+"""The process that first tried CUDA: it does not work in one that is forked from it."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ class CudaOptions:
     """How a session on CUDA is made. What is not given is onnxruntime's own default, but for TF32.
 
     Attributes:
-        devices: numbers of the GPUs, as ``nvidia-smi`` counts them; work is shared over several.
+        devices: numbers of the GPUs, as CUDA counts them (those of ``CUDA_VISIBLE_DEVICES``, from 0; without it the
+            fastest first, unless ``CUDA_DEVICE_ORDER=PCI_BUS_ID``); work is shared over several.
         memory_limit: bytes that onnxruntime's arena may take on each; None is no limit. cuDNN and the CUDA context
             take some beside it.
         arena: how the arena grows.
@@ -161,6 +167,13 @@ def open_session(path: Path, provider: Provider, cuda: CudaOptions | None = None
     return OpenedSession(_create(runtime, path, [_CPU]), "cpu", f"CUDA is not available: {problem}")
 
 
+def quiet_run() -> Any:
+    """Options of a run whose failure is told by its exception alone, not also on standard error."""
+    options = import_onnxruntime().RunOptions()
+    options.log_severity_level = _SILENT
+    return options
+
+
 def available_cores() -> int:
     """Cores that this process may use: CPU affinity, and the cgroup's quota where there is one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -173,8 +186,12 @@ def available_cores() -> int:
 
 def _try_cuda(runtime: ModuleType, path: Path, cuda: CudaOptions) -> tuple[Any, Placement, str]:
     """A session on CUDA, where its operators run, and ""; or None, nothing, and why there is none."""
+    global _cuda_process
     if _CUDA not in runtime.get_available_providers():
         return None, {}, f"the installed onnxruntime {runtime.__version__} is {_NO_BUILD}"
+    _cuda_process = _cuda_process or os.getpid()
+    if _cuda_process != os.getpid():
+        return None, {}, "this process was forked from one that used CUDA"
     with _captured_stderr() as log:
         if hasattr(runtime, "preload_dlls"):
             with contextlib.redirect_stdout(sys.stderr):

@@ -14,7 +14,7 @@ from .encoding import Inputs
 from .errors import IdRangeError, MetadataError, ModelFileError, OutOfMemoryError, ProviderError
 from .metadata import ModelMetadata
 from .modelfile import ModelFile, Node, read_model_file
-from .providers import RECURRENT, CudaOptions, Placement, Provider, open_session
+from .providers import RECURRENT, CudaOptions, Placement, Provider, open_session, quiet_run
 
 _CONTROL = {"If", "Loop", "Scan"}
 _SELECTING = {
@@ -30,8 +30,14 @@ _SELECTING = {
     "Identity",
 }
 _FREE = {"batch", "sequence", "character"}
-_NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory", "ALLOC_FAILED", "Available memory of")
-"""What onnxruntime, CUDA, cuDNN and cuBLAS say when memory is short."""
+_NO_MEMORY = (
+    "bad_alloc",  # onnxruntime on the CPU
+    "Failed to allocate memory",  # its arena on CUDA
+    "Available memory of",  # the same under a limit
+    "out of memory",  # CUDA
+    "ALLOC_FAILED",  # cuBLAS, cuDNN 8
+    "ALLOCATION_FAILED",  # cuDNN 9
+)
 States = dict[str, NDArray[np.float32]]
 """Of a streaming file: name of each state -> (batch, size), or of one stream alone (size,)."""
 _ORT_TYPES = {"int32": "tensor(int32)", "float32": "tensor(float)"}
@@ -104,6 +110,7 @@ class TaggerSession:
         self.provider_reason = opened.reason
         self._session = opened.session
         self._process = os.getpid()
+        self._quiet = quiet_run()
         self._path = path
         _check_signature(self._session, self.metadata, str(path))
         self._limits = {spec["name"]: spec["rows"] for spec in self.metadata.inputs() if "rows" in spec}
@@ -193,15 +200,15 @@ class TaggerSession:
         """`run` of onnxruntime in two steps: inputs go to the device before another thread's run has ended."""
         if os.getpid() != self._process:
             raise ProviderError(
-                f"{self._path}: a session on CUDA does not survive a fork; load the model in each process, or start "
-                'them with multiprocessing.get_context("spawn")'
+                f"{self._path}: CUDA does not survive a fork; start processes with "
+                'multiprocessing.get_context("spawn"), or load the model in them alone'
             )
         binding = self._session.io_binding()
         for name, values in feeds.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(values))
         for name in outputs:
             binding.bind_output(name, "cpu")
-        self._session.run_with_iobinding(binding)
+        self._session.run_with_iobinding(binding, self._quiet)
         return binding.copy_outputs_to_cpu()
 
     def _check(self, inputs: Inputs) -> None:

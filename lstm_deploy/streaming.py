@@ -28,7 +28,7 @@ class StreamingPredictor:
     """Tags text streams with a file made by ``lstm-deploy export --streaming``.
 
     However a sentence is cut into chunks, its tags and scores are those of the whole sentence: on the CPU to
-    the last bit. Thread-safe, picklable (by path), usable after a fork; any number of streams share it.
+    the last bit. Thread-safe, picklable (by path), on the CPU usable after a fork; any number of streams share it.
 
     Attributes:
         path: the model file.
@@ -70,10 +70,12 @@ class StreamingPredictor:
             ModelFileError: the file is missing, not one of ours, contradicts itself, or is for whole sentences.
             ProviderError: ``cuda`` was asked for and does not load.
             MissingDependencyError: no onnxruntime is installed.
-            ValueError: ``threads`` or ``batch_tokens`` below 1.
+            ValueError: ``threads`` or ``batch_tokens`` below 1, or several devices.
         """
         check_limits(threads, batch_tokens)
         check_provider(provider)
+        if cuda and len(cuda.devices) > 1:
+            raise ValueError(f"devices are {cuda.devices}; a streaming file runs on one: give one")
         session = TaggerSession(path, "cpu" if provider == "auto" else provider, cuda)
         if not session.metadata.states:
             raise ModelFileError(
@@ -188,14 +190,16 @@ class StreamingPredictor:
 
     def _run_rows(self, rows: list[tuple[str, ...]], states: list[States], scores: bool) -> list[_Advanced]:
         """One batch; no row is empty."""
-        if len(rows) == 1:
+        cuda = self.session.provider == "cuda"
+        if len(rows) == 1 and not cuda:
             inputs = self.encoder.encode_one(rows[0])
             answer, after = self.session.run_chunk(inputs, {k: v[None] for k, v in states[0].items()}, scores=scores)
             return [(decode_one(rows[0], answer, self.metadata.tags), _row(after, 0))]
-        inputs = self.encoder.encode(rows)
-        before = {name: np.stack([state[name] for state in states]) for name in states[0]}
+        inputs = self.encoder.encode(rows, rounded=cuda)  # with rows of padding, whose states are anything
+        held = [*states, *states[:1] * (len(inputs["lengths"]) - len(rows))]
+        before = {name: np.stack([state[name] for state in held]) for name in states[0]}
         answer, after = self.session.run_chunk(inputs, before, scores=scores)
-        results = decode(rows, inputs["lengths"], answer, self._tags)
+        results = decode(rows, inputs["lengths"][: len(rows)], answer.of_rows(len(rows)), self._tags)
         return [(result, _row(after, i)) for i, result in enumerate(results)]
 
 
@@ -263,8 +267,17 @@ def open_predictor(
     cuda: CudaOptions | None = None,
 ) -> AnyPredictor:
     """The predictor for a file of either kind. Arguments and errors as for `Predictor.load`."""
-    kind = StreamingPredictor if takes_states(read_model_file(path).properties) else Predictor
+    kind = StreamingPredictor if is_streaming(path) else Predictor
     return kind.load(path, provider, threads=threads, batch_tokens=batch_tokens, cuda=cuda)
+
+
+def is_streaming(path: str | Path) -> bool:
+    """Whether the file is for chunks of sentences.
+
+    Raises:
+        ModelFileError: there is none that can be read.
+    """
+    return takes_states(read_model_file(path).properties)
 
 
 def _row(states: States, row: int) -> States:

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 _A = TypeVar("_A")
@@ -23,10 +23,17 @@ class Workers:
         self._owner = 0
         self._executor: ThreadPoolExecutor | None = None
 
+    def submit(self, run: Callable[[], _B]) -> "Future[_B]":
+        """``run``, on a thread as soon as one is free."""
+        return self._pool().submit(run)
+
     def map(self, run: Callable[[_A], _B], groups: Iterable[_A]) -> Iterator[_B]:
         """``run`` of each group, in order; all are handed over at once."""
+        return self._pool().map(run, groups)
+
+    def _pool(self) -> ThreadPoolExecutor:
         with self._lock:
             if self._executor is None or self._owner != os.getpid():
                 self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="lstm-deploy")
                 self._owner = os.getpid()
-            return self._executor.map(run, groups)
+            return self._executor

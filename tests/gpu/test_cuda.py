@@ -45,7 +45,7 @@ def on_cpu():
     return Predictor.load(SUBWORD)
 
 
-@pytest.mark.parametrize("model", [TUTORIAL, SUBWORD, SUBWORD_INT8, CHARACTERS, CHARACTERS_CRF], ids=lambda m: m.stem)
+@pytest.mark.parametrize("model", [TUTORIAL, SUBWORD, CHARACTERS, CHARACTERS_CRF], ids=lambda m: m.stem)
 def test_golden_cases_hold_alone_and_in_ragged_batches(model):
     predictor = Predictor.load(model, "cuda")
     report = check_golden(predictor)
@@ -53,6 +53,18 @@ def test_golden_cases_hold_alone_and_in_ragged_batches(model):
     assert not report.failures
     assert predictor.provider == "cuda"
     assert "LSTM" in predictor.session.placement["CUDAExecutionProvider"]
+
+
+def test_an_int8_file_is_right_or_refused_with_its_operator():
+    """onnxruntime's MatMulInteger on CUDA takes other kinds of bytes than the file has."""
+    try:
+        predictor = Predictor.load(SUBWORD_INT8, "cuda")
+    except ProviderError as e:
+        assert "MatMulInteger of this model would run on the CPU" in str(e)
+        assert "an int8 file is for the CPU" in str(e)
+        assert Predictor.load(SUBWORD_INT8, "auto").provider == "cpu"
+    else:
+        assert not check_golden(predictor).failures
 
 
 def test_golden_cases_of_a_streaming_file_hold_in_chunks():
@@ -176,6 +188,12 @@ def test_tf32_is_near_and_only_on_request(on_cpu):
     exact = on_cpu.session.run(on_cpu.encoder.encode(sentences))
     valid = exact.tag_ids >= 0
     assert np.abs(rounded.of_tags[valid] - exact.of_tags[valid]).max() < 2e-2
+
+
+def test_a_second_device_that_is_not_there_leaves_auto_the_cpu():
+    predictor = Predictor.load(SUBWORD, "auto", cuda=CudaOptions(devices=(0, 63)))
+    assert predictor.provider == "cpu"
+    assert "CUDA is not available" in predictor.provider_reason
 
 
 def test_several_devices_share_the_work(on_cpu):

@@ -11,7 +11,7 @@ from pretended_cuda import pretend
 
 from lstm_deploy import Predictor, benchmark, crossover, predictor
 from lstm_deploy.crossover import UNMEASURED_TOKENS, Crossover, Machine, Point, from_points
-from lstm_deploy.errors import OutputError
+from lstm_deploy.errors import OutputError, SmallerBatchesWarning
 from lstm_deploy.providers import CudaOptions
 
 MACHINE = Machine(("NVIDIA H100 80GB HBM3",), 16, "1.31.1")
@@ -87,7 +87,19 @@ def test_a_spoilt_cache_is_no_cache(change):
 def test_a_cache_that_cannot_be_written_is_told(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("LSTM_DEPLOY_CACHE", str(tmp_path / "file"))
-    with pytest.raises(OutputError, match="set LSTM_DEPLOY_CACHE to another"):
+    with pytest.raises(OutputError, match="set LSTM_DEPLOY_CACHE to a folder that can be written"):
+        crossover.save(SUBWORD, MACHINE, Crossover(1))
+
+
+def test_without_a_home_folder_the_rule_stands_and_nothing_is_kept(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("LSTM_DEPLOY_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(crossover.Path, "home", homeless)
+    assert crossover.load(SUBWORD, MACHINE) == Crossover(UNMEASURED_TOKENS)
+    with pytest.raises(OutputError, match="Could not determine home directory"):
         crossover.save(SUBWORD, MACHINE, Crossover(1))
 
 
@@ -190,6 +202,17 @@ def test_bench_keeps_the_crossover_and_auto_uses_it(monkeypatch):
     text = benchmark.describe(result)
     assert f"--provider auto: {kept.reason(MACHINE.gpus)}; kept in " in text
     assert {cell.provider for cell in result.cells} == {"cpu", "cuda"}
+
+
+def test_a_crossover_that_cannot_be_kept_is_still_shown(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LSTM_DEPLOY_CACHE", str(tmp_path / "file"))
+    pretend(monkeypatch, most=300)  # and memory that is short: the table still has every cell
+    monkeypatch.setattr(benchmark, "CROSSOVER_TOKENS", (1, 8))
+    monkeypatch.setattr(benchmark, "_MIXED_TOKENS", {"cpu": 500, "cuda": 5000})
+    with pytest.warns(SmallerBatchesWarning):
+        result = benchmark.measure([SUBWORD], "auto", 1, 0.0001)
+    assert "not kept: the crossover cannot be kept (Not a directory)" in benchmark.describe(result)
 
 
 def test_without_cuda_bench_says_so_and_keeps_nothing(tmp_path):

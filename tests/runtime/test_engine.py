@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import warnings
+from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +19,7 @@ from pretended_cuda import pretend
 from lstm_deploy import Predictor, StreamingPredictor
 from lstm_deploy.batching import plan_batches, rounded_down, rounded_up
 from lstm_deploy.encoding import row_of
-from lstm_deploy.errors import OutOfMemoryError, SmallerBatchesWarning
+from lstm_deploy.errors import OutOfMemoryError, ProviderError, SmallerBatchesWarning
 from lstm_deploy.golden import check_golden
 from lstm_deploy.providers import CudaOptions
 
@@ -145,6 +148,52 @@ def test_several_devices_share_the_work(monkeypatch, subword):
     assert sorted(met) == [0, 2, 5]
 
 
+def test_a_second_device_that_is_not_there_leaves_auto_the_cpu(monkeypatch):
+    made = pretend(monkeypatch).made
+    real = onnxruntime.InferenceSession
+
+    def one_gpu(path, options, providers, **others):
+        if isinstance(providers[0], tuple) and providers[0][1]["device_id"] == "7":
+            raise RuntimeError("CUDA failure 101: invalid device ordinal")
+        return real(path, options, providers=providers, **others)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", one_gpu)
+    for devices in ((0, 7), (7, 0)):
+        predictor = Predictor.load(SUBWORD, "auto", cuda=CudaOptions(devices=devices))
+        assert predictor.provider == "cpu"
+        assert "invalid device ordinal" in predictor.provider_reason
+        with pytest.raises(ProviderError, match="invalid device ordinal"):
+            Predictor.load(SUBWORD, "cuda", cuda=CudaOptions(devices=devices))
+    del made[:]
+    predictor = Predictor.load(SUBWORD, "auto", cuda=CudaOptions(devices=(0, 1)))
+    assert [session.device for session in made] == [0, 1]
+    assert predictor.provider == "auto"
+
+
+def test_a_streaming_file_takes_one_device(monkeypatch):
+    pretend(monkeypatch)
+    with pytest.raises(ValueError, match="a streaming file runs on one"):
+        StreamingPredictor.load(STREAMING, "cuda", cuda=CudaOptions(devices=(0, 1)))
+
+
+@pytest.mark.parametrize("count", [1, 5, 17, 33])
+def test_streams_on_cuda_are_of_few_shapes_and_the_same_answers(monkeypatch, count):
+    chunks = [["Ann", "ate", "the", "cat"] * (i % 5 + 1) for i in range(count)]
+    plain = StreamingPredictor.load(STREAMING)
+    expected = [plain.predict_batch(chunks), [plain.stream().push(chunk + chunk) for chunk in chunks]]
+    made = pretend(monkeypatch).made
+    predictor = StreamingPredictor.load(STREAMING, "cuda")
+    streams = [predictor.stream() for _ in chunks]
+    _same(predictor.push_batch(streams, chunks), expected[0])
+    again = predictor.push_batch(streams, chunks)
+    _same([_joined(*pair) for pair in zip(expected[0], again, strict=True)], expected[1])
+    assert all(size == rounded_up(size) for shape in made[0].shapes for size in shape)
+
+
+def _joined(one, other):
+    return type(one)(one.tokens + other.tokens, one.tags + other.tags, one.scores + other.scores)
+
+
 def test_the_next_batch_is_encoded_while_the_device_works(monkeypatch):
     encoded, waited = threading.Event(), []
 
@@ -168,28 +217,112 @@ def test_the_next_batch_is_encoded_while_the_device_works(monkeypatch):
     assert waited == [True]
 
 
-@pytest.mark.parametrize("provider", ["cuda"])
-def test_batches_that_do_not_fit_are_halved_run_again_and_said(monkeypatch, subword, provider):
+def test_batches_that_do_not_fit_are_halved_run_again_and_said(monkeypatch, subword):
     made = pretend(monkeypatch, most=200).made
-    predictor = Predictor.load(SUBWORD, provider, batch_tokens=2000)
+    predictor = Predictor.load(SUBWORD, "cuda", batch_tokens=2000)
     sentences = _sentences(200)
-    with pytest.warns(SmallerBatchesWarning, match=r"memory ran out on a batch of \d+ sentences; it is halved"):
+    with pytest.warns(SmallerBatchesWarning, match=r"memory ran out: batches have at most \d+ tokens") as said:
         found = predictor.predict_batch(sentences)
+    assert [Path(warning.filename).name for warning in said] == ["test_engine.py"]
     _same(found, subword.predict_batch(sentences))
-    assert predictor.batch_tokens <= 250
+    assert 100 <= predictor.batch_tokens <= 200
+    failed = [shape for shape in made[0].shapes if shape[0] * shape[1] > 200]
+    assert len(failed) <= 2 * 4 * 2, "what is known to be too large is not tried"  # twice each, 2000, 1000 ..., by 2
     made[0].shapes.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _same(list(predictor.predict_stream(sentences)), found)
-    assert max(rows * columns for rows, columns in made[0].shapes) <= 250
+    assert max(rows * columns for rows, columns in made[0].shapes) <= 200
+
+
+def test_a_sentence_that_fits_alone_is_not_refused_because_of_another(monkeypatch, subword):
+    """Two threads, memory for one batch at a time: what failed beside another is run again by itself."""
+    running, lock, failed, crowds = [], threading.Lock(), [], []
+    both = threading.Barrier(2)
+
+    def on_run(session):
+        if len(session.shapes) <= 2:
+            both.wait(20)
+            failed.append(session.shapes[-1])
+            raise RuntimeError("CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED")
+        with lock:
+            running.append(1)
+        time.sleep(0.05)
+        crowds.append(len(running))
+        with lock:
+            running.pop()
+
+    pretend(monkeypatch, on_run=on_run)
+    predictor = Predictor.load(SUBWORD, "cuda", batch_tokens=10_000)
+    sentences = [["Ann", "ate"] * 4500, ["the", "cat", "ate"] * 3000]
+    _same(predictor.predict_batch(sentences), subword.predict_batch(sentences))
+    assert len(failed) == 2
+    assert crowds == [1, 1]
 
 
 def test_a_single_sentence_that_does_not_fit_is_an_error(monkeypatch):
     pretend(monkeypatch, most=20)
     predictor = Predictor.load(SUBWORD, "cuda")
-    with pytest.raises(OutOfMemoryError, match=r"1 x 26 tokens does not fit .* cut long sentences \(--window\)"):
+    with pytest.raises(OutOfMemoryError, match=r"a sentence of 25 tokens alone .* in windows, with") as caught:
         predictor.predict_batch([["Ann"] * 25])
+    assert isinstance(caught.value.__cause__, OutOfMemoryError)
+    assert caught.value.__cause__ is not caught.value
     assert predictor.predict_batch([["Ann"] * 5])[0].tokens == ("Ann",) * 5
+    assert predictor.batch_tokens == 65_536
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "std::bad_alloc",
+        "BFCArena: Failed to allocate memory for requested buffer of size 18446744073709551615",
+        "Available memory of 0 is smaller than requested bytes of 67108864",
+        "CUDA failure 2: out of memory ; GPU=0 ; hostname=x ; expr=cudaMalloc((void**)&p, size);",
+        "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0",
+        "CUDNN failure 4: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ; GPU=0",
+    ],
+)
+def test_what_says_that_memory_is_short(monkeypatch, message):
+    def on_run(session):
+        if len(session.shapes) == 1:
+            raise RuntimeError(message)
+
+    pretend(monkeypatch, on_run=on_run)
+    predictor = Predictor.load(SUBWORD, "cuda")
+    with pytest.warns(SmallerBatchesWarning):
+        assert len(predictor.predict_batch([["Ann"], ["Ann", "ate"]])) == 2
+
+
+def test_memory_that_runs_out_in_the_encoder_spoils_nothing(monkeypatch, subword):
+    from lstm_deploy import encoding
+
+    predictor = Predictor.load(SUBWORD, threads=1)
+    doubled, calls = encoding._doubled, []
+
+    def fails_once(table):
+        calls.append(1)
+        if len(calls) == 2:
+            raise MemoryError
+        return doubled(table)
+
+    monkeypatch.setattr(encoding, "_doubled", fails_once)
+    sentences = [[f"word{i}", f"word{i + 1}"] for i in range(3000)]
+    with pytest.warns(SmallerBatchesWarning):
+        found = predictor.predict_batch(sentences)
+    monkeypatch.undo()
+    _same(found, subword.predict_batch(sentences))
+    assert len(calls) > 4
+
+
+def test_who_stops_reading_a_stream_stops_its_batches(monkeypatch):
+    made = pretend(monkeypatch, on_run=lambda session: time.sleep(0.02)).made
+    predictor = Predictor.load(SUBWORD, "cuda", batch_tokens=100, threads=2)
+    stream = predictor.predict_stream(iter(_sentences(2000)))
+    next(stream)
+    stream.close()
+    ran = len(made[0].shapes)
+    time.sleep(0.3)
+    assert len(made[0].shapes) <= ran + 2
 
 
 def test_other_failures_are_not_taken_for_memory(monkeypatch):
@@ -228,7 +361,7 @@ def test_memory_that_really_runs_out_is_survived(tmp_path, subword):
     short = subprocess.run([*command, "400"], capture_output=True, text=True, env=environment)
     assert short.returncode == 0, short.stderr[-600:]
     assert short.stdout == plain.stdout
-    assert all(line.startswith("Warning: memory ran out on a batch of ") for line in short.stderr.splitlines())
+    assert all(line.startswith("Warning: memory ran out: batches have at most ") for line in short.stderr.splitlines())
     assert 1 <= len(short.stderr.splitlines()) <= 8
 
 

@@ -11,7 +11,7 @@ import pytest
 from model_files import CHARACTERS_CRF, STREAMING, SUBWORD, SUBWORD_INT8, TUTORIAL
 from pretended_cuda import AVAILABLE, CPU, CUDA, pretend
 
-from lstm_deploy import Predictor, StreamingPredictor
+from lstm_deploy import Predictor, StreamingPredictor, providers
 from lstm_deploy.errors import NotOnnxError, ProviderError
 from lstm_deploy.providers import CudaOptions, open_session
 from lstm_deploy.session import TaggerSession
@@ -55,7 +55,8 @@ LIBRARY = "[E:onnxruntime] Failed to load library x.so with error: libcublas.so.
         (LIBRARY, "libcublas.so.13: cannot open shared object file", "pip install 'lstm-deploy[gpu]'"),
         ("CUDA failure 100: no CUDA-capable device is detected ; GPU=-1", "no CUDA-capable device", "nvidia-smi"),
         ("CUDA failure 35: CUDA driver version is insufficient", "driver version is insufficient", "update NVIDIA's"),
-        ("CUDA failure 101: invalid device ordinal", "invalid device ordinal", "a device that `nvidia-smi` lists"),
+        ("CUDA failure 2: out of memory ; GPU=0", "out of memory", "free some of the GPU's memory"),
+        ("CUDA failure 101: invalid device ordinal", "invalid device ordinal", "pass a device that is there"),
         ("Failed to load library x with error: libcuda.so.1: cannot open", "libcuda.so.1", "install NVIDIA's driver"),
         ("something new", f"the session runs on {CPU}", "pip uninstall -y onnxruntime onnxruntime-gpu"),
     ],
@@ -163,6 +164,13 @@ print(open_session({str(TUTORIAL)!r}, "auto").provider)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1:] == ["cpu"], done
+
+
+def test_a_process_forked_from_one_that_used_cuda_is_told_so(monkeypatch):
+    pretend(monkeypatch)
+    monkeypatch.setattr(providers, "_cuda_process", os.getpid() + 1)
+    with pytest.raises(ProviderError, match=r"forked from one that used CUDA; start processes with multiprocessing"):
+        open_session(SUBWORD, "cuda")
 
 
 def test_a_session_on_cuda_does_not_survive_a_fork(monkeypatch):
