@@ -31,13 +31,26 @@ from .formats import (
     writer_for,
 )
 from .metadata import COLUMNS, Column
+from .models import EXPORTED, default_model, find_model, installed_models
 from .providers import Arena, CudaOptions, Provider
 
 DEFAULT_CHECKPOINT = Path("checkpoint")
-DEFAULT_MODEL = Path("exported/tagger.onnx")
 _PATH = click.Path(path_type=Path)
 _PROVIDERS = click.Choice(["cpu", "cuda", "auto"])
+_T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class _Model(click.ParamType):
+    """A model file, by path or name; without one, whatever there is by default."""
+
+    name = "model"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return find_model(value)
+
+
+_MODEL = _Model()
 
 
 class _Rate(click.FloatRange):
@@ -218,7 +231,7 @@ def _module_options(command: _F) -> _F:
 
 @main.command()
 @click.argument("checkpoint", type=_PATH, default=DEFAULT_CHECKPOINT)
-@click.option("--output", type=_PATH, default=DEFAULT_MODEL, show_default=True, help="The ONNX file.")
+@click.option("--output", type=_PATH, default=EXPORTED, show_default=True, help="The ONNX file.")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8"]),
@@ -376,7 +389,7 @@ def _check_texts(texts: tuple[str, ...], source: Path | None) -> None:
 
 @main.command()
 @click.argument("texts", metavar="[TEXT]...", nargs=-1)
-@click.option("--model", type=_PATH, default=DEFAULT_MODEL, show_default=True, help="The ONNX file.")
+@click.option("--model", type=_MODEL, help="File or name (`models`) [exported/tagger.onnx, else en-upos].")
 @click.option("--input", "source", type=_PATH, help="File to tag: .txt, .conllu, .conll/.tsv, .jsonl; .gz, .xz, .bz2.")
 @click.option("--input-format", type=click.Choice(FORMATS), help="What the input is, where its name does not say.")
 @click.option("--output", type=_PATH, help="File to write; it appears when all is done [standard output].")
@@ -392,7 +405,7 @@ def _check_texts(texts: tuple[str, ...], source: Path | None) -> None:
 @_cuda_options
 def run(
     texts: tuple[str, ...],
-    model: Path,
+    model: Path | None,
     source: Path | None,
     input_format: Format | None,
     output: Path | None,
@@ -422,6 +435,8 @@ def run(
     from .tagging import Cut, tag_sentences, with_progress
     from .windows import MARGIN
 
+    chosen = "" if model else f"model: {default_model()}"
+    model = model or default_model()
     lines = None if texts else LineReader(source or "-")
     kind = "text" if texts else input_format or format_of(source or "-")
     if cuda and len(cuda.devices) > 1 and is_streaming(model):
@@ -433,7 +448,7 @@ def run(
         if window is not None:
             raise click.UsageError("--window approximates; a streaming file is exact at any length: leave --window out")
         if lines is not None and source is None and kind != "conllu":
-            _run_stream(predictor, lines, kind, output, form)
+            _run_stream(predictor, lines, kind, output, form, chosen)
             return
     cut = Cut(window, MARGIN if margin is None else margin)
     settings = {"one_by_one": line_buffered, "scores": form == "jsonl", "cut": cut}
@@ -444,7 +459,7 @@ def run(
         tagged = with_progress(tag_sentences(predictor, read_sentences(lines, kind, tokenizer), **settings), lines)
     write = writer_for(form, predictor.metadata.column)
     with _sink(output) as stream:
-        for sentence, result in tagged:
+        for sentence, result in _announced(chosen, tagged):
             stream.write(write(sentence, result))
             if line_buffered:
                 stream.flush()
@@ -452,7 +467,17 @@ def run(
         _say(cut.summary())
 
 
-def _run_stream(predictor: Any, lines: LineReader, kind: Format, output: Path | None, form: OutputFormat) -> None:
+def _announced(line: str, results: Iterable[_T]) -> Iterator[_T]:
+    """The results, of which the first is preceded by ``line``; so an error before any is still told in one line."""
+    for number, result in enumerate(results):
+        if line and not number:
+            _say(line)
+        yield result
+
+
+def _run_stream(
+    predictor: Any, lines: LineReader, kind: Format, output: Path | None, form: OutputFormat, chosen: str
+) -> None:
     """`run` with a streaming file on standard input: answers each line before the next is read."""
     from .tagging import tag_chunks
 
@@ -460,7 +485,7 @@ def _run_stream(predictor: Any, lines: LineReader, kind: Format, output: Path | 
     chunks = read_chunks(lines, kind, predictor.metadata.tokenizer)
     ends = True
     with _sink(output) as stream:
-        for result, ends in tag_chunks(predictor, chunks, scores=form == "jsonl"):
+        for result, ends in _announced(chosen, tag_chunks(predictor, chunks, scores=form == "jsonl")):
             stream.write(write(result, ends))
             stream.flush()
         if not ends and form == "text":
@@ -468,7 +493,7 @@ def _run_stream(predictor: Any, lines: LineReader, kind: Format, output: Path | 
 
 
 @main.command("eval")
-@click.argument("model", type=_PATH)
+@click.argument("model", type=_MODEL)
 @click.argument("gold", type=_PATH)
 @click.option("--column", type=click.Choice(COLUMNS), help="Gold tags [the model's].")
 @click.option("--unseen-tags", type=click.Choice(["error", "wrong"]), default="error", show_default=True)
@@ -508,7 +533,7 @@ def evaluate(
 
 
 @main.command()
-@click.argument("model", type=_PATH, default=DEFAULT_MODEL)
+@click.argument("model", type=_MODEL, default=default_model)
 @click.option("--checkpoint", type=_PATH, help="Prove against this PyTorch checkpoint too.")
 @click.option("--input", "source", type=_PATH, help="With --checkpoint: a corpus to compare every tag of.")
 @click.option("--provider", type=_PROVIDERS, default="cpu", show_default=True)
@@ -555,7 +580,7 @@ def verify(model: Path, checkpoint: Path | None, source: Path | None, provider: 
 
 
 @main.command()
-@click.argument("model", type=_PATH, default=DEFAULT_MODEL)
+@click.argument("model", type=_MODEL, default=default_model)
 @click.option("--runtime", "names", multiple=True, help="A runtime to try, which then must be right [all].")
 @click.option("--checkpoint", type=_PATH, help="Compare with this PyTorch checkpoint [with onnxruntime, row by row].")
 @click.option("--input", "source", type=_PATH, help="A corpus or text to compare every tag of, too.")
@@ -625,7 +650,7 @@ def _sentences_of(model: Path, source: Path) -> list[Any]:
 
 
 @main.command()
-@click.argument("models", metavar="[MODEL]...", type=_PATH, nargs=-1)
+@click.argument("models", metavar="[MODEL]...", type=_MODEL, nargs=-1)
 @click.option("--provider", type=_PROVIDERS, default="cpu", show_default=True, help="auto: CPU, and CUDA if it loads.")
 @click.option("--threads", type=click.IntRange(1), help="The most to try on the CPU [the cores there are].")
 @click.option("--seconds", type=_Rate(0, min_open=True), default=0.3, show_default=True, help="For each measurement.")
@@ -649,12 +674,12 @@ def bench(
     """
     from .benchmark import describe, measure
 
-    result = measure(models or (DEFAULT_MODEL,), provider, threads, seconds, cuda)
+    result = measure(models or (default_model(),), provider, threads, seconds, cuda)
     click.echo(json.dumps(result.to_json()) if as_json else describe(result))
 
 
 @main.command()
-@click.option("--model", type=_PATH, help="Try this model file too.")
+@click.option("--model", type=_MODEL, help="Try this model file instead of a tiny one.")
 @click.option(
     "--provider", type=click.Choice(["cpu", "cuda"]), help="What has to work [what the installed build is for]."
 )
@@ -678,7 +703,24 @@ def doctor(model: Path | None, provider: str | None, timeout: float, as_json: bo
 
 
 @main.command()
-@click.argument("model", type=_PATH, default=DEFAULT_MODEL)
+@click.option("--json", "as_json", is_flag=True, help="A JSON list.")
+def models(as_json: bool) -> None:
+    """List the model files that can be named: those in exported/ here, and those that came with the package."""
+    from .inspection import summarize_models
+
+    summaries = summarize_models(installed_models())
+    if as_json:
+        click.echo(json.dumps(summaries, ensure_ascii=False))
+        return
+    width = max((len(each["name"]) for each in summaries), default=0)
+    for each in summaries:
+        click.echo(f"{each['name']:<{width}}  {each['about']}")
+    if not summaries:
+        _say("none here and none came with the package: make one with `lstm-deploy train` and `lstm-deploy export`")
+
+
+@main.command()
+@click.argument("model", type=_MODEL, default=default_model)
 @click.option("--json", "as_json", is_flag=True, help="Everything, words and golden cases too, as one JSON object.")
 def inspect(model: Path, as_json: bool) -> None:
     """Show what MODEL says of itself: graph, inputs, tags, training, proof.

@@ -2,12 +2,14 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .errors import MetadataError
+from .errors import MetadataError, ModelFileError
 from .metadata import FORMAT_VERSION, PREFIX, ModelMetadata
 from .modelfile import read_model_file
+from .models import Installed
 
 _FORBIDDEN = -1e4
 """Transitions of this score or lower are called forbidden; by custom they are -10000 or minus infinity."""
@@ -56,6 +58,28 @@ def inspect_model(path: str | Path) -> dict[str, Any]:
         "notes": metadata.notes,
         "words": metadata.vocabulary.words if metadata.vocabulary else (),
     }
+
+
+def summarize_models(models: Iterable[Installed]) -> list[dict[str, Any]]:
+    """Of each: ``name``, ``path``, ``bundled``, ``bytes``, ``column``, ``precision``, ``licence``, and ``about`` for
+    people; of a file that is not one of ours ``about`` says what is wrong with it."""
+    found = []
+    for model in models:
+        entry: dict[str, Any] = {"name": model.name, "path": str(model.path), "bundled": model.bundled}
+        try:
+            file = read_model_file(model.path)
+            metadata = ModelMetadata.from_properties(file.properties, source=str(model.path))
+        except ModelFileError as e:
+            found.append(entry | {"about": str(e)})
+            continue
+        licence = str(metadata.training.get("licence", "not stated"))
+        about = (
+            f"{len(metadata.tags)} tags ({metadata.column}), {metadata.precision}, {file.size / 1e6:.1f} MB, licence "
+            f"{licence}, {model.path}"
+        )
+        facts = {"bytes": file.size, "column": metadata.column, "precision": metadata.precision, "licence": licence}
+        found.append(entry | facts | {"about": about})
+    return found
 
 
 def describe(report: dict[str, Any]) -> str:

@@ -155,7 +155,7 @@ def test_bad_input_is_one_line_and_exit_code_1(folder, arguments, says):
         ["run", "--threads", "0", "x"],
         ["run", "--provider", "tpu", "x"],
         ["run", "--no-such-option"],
-        ["eval", "only-one"],
+        ["eval", "exported/tagger.onnx"],
         ["verify", "--input", "x.txt"],
         ["train", "--dev", "x.conllu"],
         ["train", "--epochs", "0"],
@@ -178,7 +178,7 @@ def test_nothing_to_tag_at_a_terminal(folder):
 
 def test_head_ends_the_command_quietly(folder):
     (folder / "long.txt").write_text("They ate the fish\n" * 100_000)
-    command = f"{sys.executable} -c 'from lstm_deploy.cli import main; main()' run --input long.txt"
+    command = f"{sys.executable} -c 'from lstm_deploy.cli import main; main()' run --model tagger --input long.txt"
     done = subprocess.run(
         ["bash", "-c", f"{command} | head -2; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True
     )
@@ -187,7 +187,9 @@ def test_head_ends_the_command_quietly(folder):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("arguments", [["run", "They ate the fish"], ["inspect", "--json"], ["verify"]])
+@pytest.mark.parametrize(
+    "arguments", [["run", "--model", "tagger", "They"], ["inspect", "--json"], ["verify"]]
+)
 def test_a_full_disk_is_an_error(folder, arguments):
     with open("/dev/full", "w") as full:
         done = subprocess.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
