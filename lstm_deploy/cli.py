@@ -694,7 +694,7 @@ def doctor(model: Path | None, provider: str | None, timeout: float, as_json: bo
     \b
     lstm-deploy doctor --provider cuda
     """
-    from .doctor.report import describe, diagnose
+    from .doctor import describe, diagnose
 
     diagnosis = diagnose(model, [provider] if provider else None, timeout)
     click.echo(json.dumps(diagnosis.to_json(), ensure_ascii=False) if as_json else describe(diagnosis))

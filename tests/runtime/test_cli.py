@@ -187,9 +187,7 @@ def test_head_ends_the_command_quietly(folder):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize(
-    "arguments", [["run", "--model", "tagger", "They"], ["inspect", "--json"], ["verify"]]
-)
+@pytest.mark.parametrize("arguments", [["run", "--model", "tagger", "They"], ["inspect", "--json"], ["verify"]])
 def test_a_full_disk_is_an_error(folder, arguments):
     with open("/dev/full", "w") as full:
         done = subprocess.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)

@@ -79,9 +79,7 @@ def test_a_path_is_a_path(folder):
 
 
 def test_an_unknown_name_is_told_with_those_there_are(folder):
-    with pytest.raises(
-        ModelFileError, match=r"nope: no model of that name .* one of en-upos, tutorial; list them"
-    ):
+    with pytest.raises(ModelFileError, match=r"nope: no model of that name .* one of en-upos, tutorial; list them"):
         find_model("nope")
     done = _run("run", "--model", "nope", "x")
     assert done.exit_code == 1

@@ -6,12 +6,15 @@
 ``characters-crf.onnx``: words, none of them unknown, and characters through an LSTM; ends in a CRF.
 ``characters.onnx``: characters alone, all of them known, an Elman RNN over the tokens.
 ``streaming.onnx``: two forward layers, words and hashed features, states in and out.
+``lstm_deploy/doctor/probe.onnx``: as ``subword.onnx``, with longer golden cases; part of the package.
 
 Needs torch and onnx; what it makes is committed, so that the runtime tests need neither.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +39,8 @@ TEXT = "the cat ate fish Ann Lee went to Oslo in May . , ! n't do 's Mr. 3 straÃ
 TAGS = ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")
 TOKENIZER = Tokenizer("words", frozenset({"Mr.", ":)"}), ("'s", "n't"), "-")
 FOLDER = Path(__file__).parent
+PROBE = FOLDER.parents[2] / "lstm_deploy" / "doctor" / "probe.onnx"
+SAMPLE = {"tokens": ["Mr.", "Lee", "did", "n't", "go", "."], "text": "Mr. Lee didn't go."}
 
 
 def main() -> None:
@@ -47,6 +52,7 @@ def main() -> None:
         dev.write_text("Ann\tB-PER\nwent\tO\n\n", encoding="utf-8")
         export_model(checkpoint, model, FOLDER / "subword-int8.onnx", Rounding("int8", dev, max_drop=100))
     _make_streaming()
+    _make_probe()
     _make_characters_crf()
     _make_characters()
 
@@ -55,7 +61,14 @@ def _make_streaming() -> None:
     export_model(*_tagger(bidirectional=False), FOLDER / "streaming.onnx", streaming=True)
 
 
-def _tagger(*, bidirectional: bool) -> tuple[Checkpoint, LSTMTagger]:
+def _make_probe() -> None:
+    """Cases of 1 to 33 tokens: what pads and what is padded, in one batch."""
+    words = TEXT.split()
+    samples = [SAMPLE, *({"tokens": [*words, *reversed(words)][:n], "text": None} for n in (1, 33))]
+    export_model(*_tagger(bidirectional=True, samples=samples), PROBE)
+
+
+def _tagger(*, bidirectional: bool, samples: Sequence[dict[str, Any]] = (SAMPLE,)) -> tuple[Checkpoint, LSTMTagger]:
     torch.manual_seed(7)
     checkpoint = Checkpoint(
         Recipe(ModelConfig(embedding=6, hidden=4, layers=2, buckets=64, bidirectional=bidirectional)),
@@ -63,7 +76,7 @@ def _tagger(*, bidirectional: bool) -> tuple[Checkpoint, LSTMTagger]:
         TAGS,
         TOKENIZER,
         provenance={"licence": "none: random weights", "versions": {"torch": torch.__version__}},
-        samples=[{"tokens": ["Mr.", "Lee", "did", "n't", "go", "."], "text": "Mr. Lee didn't go."}],
+        samples=list(samples),
     )
     model = checkpoint.new_model()
     with torch.no_grad():  # far from uniform, so that tags vary
