@@ -14,7 +14,7 @@ from worker import memory, read_sentences, serve
 
 from lstm_deploy import Predictor
 from lstm_deploy.batching import plan_batches
-from lstm_deploy.predictor import BATCH_TOKENS
+from lstm_deploy.engine import BATCH_TOKENS
 
 
 class LstmDeploy:
