@@ -104,6 +104,9 @@ def _train_options(command: _F) -> _F:
         click.option("--weight-decay", type=_Rate(0), help="Weight decay [0.01]."),
         click.option("--label-smoothing", type=_Rate(0, 1, max_open=True), help="Label smoothing [0.05]."),
         click.option("--unknown-rate", type=_Rate(0, 1), help="Words seen once that train the unknown word [0.5]."),
+        click.option("--word-dropout", type=_Rate(0, 1, max_open=True), help="Any words that do [0]."),
+        click.option("--soft-weight", type=_Rate(0, 1), help="A teacher's share where there is a gold tag too [0.5]."),
+        click.option("--soft-temperature", type=_Rate(0, min_open=True), help="Softens teacher and tagger [1]."),
         click.option("--patience", type=click.IntRange(0), help="Epochs without gain before stopping; 0 = never [4]."),
         click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of weights, order and dropout [1]."),
         click.option("--licence", help="The data's licence, kept in the model file."),
@@ -117,6 +120,10 @@ def _train_options(command: _F) -> _F:
 @click.option("--train", "train_files", type=_PATH, multiple=True, help="Training file; may be given again.")
 @click.option("--dev", type=_PATH, help="File to choose the best epoch by.")
 @click.option("--test", type=_PATH, help="File to score once, at the end.")
+@click.option("--vectors", metavar="FILE|PACKAGE", help="Pretrained word vectors: word2vec/GloVe text, or a package.")
+@click.option("--vector-words", type=click.IntRange(0), help="Their most frequent words become known too [20000].")
+@click.option("--vectors-licence", help="Their licence, kept in the model file.")
+@click.option("--soft-labels", type=_PATH, help="Folder of a teacher's labels to learn from too.")
 @click.option("--output", type=_PATH, default=DEFAULT_CHECKPOINT, show_default=True, help="Checkpoint folder.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace another run's checkpoint.")
@@ -132,6 +139,10 @@ def train(
     train_files: tuple[Path, ...],
     dev: Path | None,
     test: Path | None,
+    vectors: str | None,
+    vector_words: int | None,
+    vectors_licence: str | None,
+    soft_labels: Path | None,
     output: Path,
     resume: bool,
     overwrite: bool,
@@ -150,13 +161,17 @@ def train(
     """
     if not train_files and (dev or test):
         raise click.UsageError("--dev and --test need --train: without data the tutorial's two sentences are used")
+    if soft_labels and not train_files:
+        raise click.UsageError("--soft-labels needs --train: a teacher adds to gold sentences")
+    if vectors is None and (vector_words is not None or vectors_licence):
+        raise click.UsageError("--vector-words and --vectors-licence need --vectors")
     from .training import require
 
     require("torch", "safetensors", "matplotlib")
     from dataclasses import fields, replace
 
     from .training.config import TREEBANK, TUTORIAL, ModelConfig, TrainingConfig
-    from .training.pipeline import Data, train_tagger
+    from .training.pipeline import VECTOR_WORDS, Data, train_tagger
 
     recipe = TREEBANK if train_files else TUTORIAL
     given = {name: value for name, value in settings.items() if value is not None}
@@ -173,7 +188,15 @@ def train(
     )
     train_tagger(
         recipe,
-        Data(train_files, dev, test),
+        Data(
+            train_files,
+            dev,
+            test,
+            vectors,
+            VECTOR_WORDS if vector_words is None else vector_words,
+            vectors_licence,
+            soft_labels,
+        ),
         output,
         resume=resume,
         overwrite=overwrite,
