@@ -133,6 +133,9 @@ def _train_options(command: _F) -> _F:
         click.option("--weight-decay", type=_Rate(0), help="Weight decay [0.01]."),
         click.option("--label-smoothing", type=_Rate(0, 1, max_open=True), help="Label smoothing [0.05]."),
         click.option("--unknown-rate", type=_Rate(0, 1), help="Words seen once that train the unknown word [0.5]."),
+        click.option("--word-dropout", type=_Rate(0, 1, max_open=True), help="Any words that do [0]."),
+        click.option("--soft-weight", type=_Rate(0, 1), help="A teacher's share where there is a gold tag too [0.5]."),
+        click.option("--soft-temperature", type=_Rate(0, min_open=True), help="Softens teacher and tagger [1]."),
         click.option("--patience", type=click.IntRange(0), help="Epochs without gain before stopping; 0 = never [4]."),
         click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of weights, order and dropout [1]."),
         click.option("--licence", help="The data's licence, kept in the model file."),
@@ -146,6 +149,10 @@ def _train_options(command: _F) -> _F:
 @click.option("--train", "train_files", type=_PATH, multiple=True, help="Training file; may be given again.")
 @click.option("--dev", type=_PATH, help="File to choose the best epoch by.")
 @click.option("--test", type=_PATH, help="File to score once, at the end.")
+@click.option("--vectors", metavar="FILE|PACKAGE", help="Pretrained word vectors: word2vec/GloVe text, or a package.")
+@click.option("--vector-words", type=click.IntRange(0), help="Their most frequent words become known too [20000].")
+@click.option("--vectors-licence", help="Their licence, kept in the model file.")
+@click.option("--soft-labels", type=_PATH, help="Folder of a teacher's labels to learn from too.")
 @click.option("--output", type=_PATH, default=DEFAULT_CHECKPOINT, show_default=True, help="Checkpoint folder.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace another run's checkpoint.")
@@ -161,6 +168,10 @@ def train(
     train_files: tuple[Path, ...],
     dev: Path | None,
     test: Path | None,
+    vectors: str | None,
+    vector_words: int | None,
+    vectors_licence: str | None,
+    soft_labels: Path | None,
     output: Path,
     resume: bool,
     overwrite: bool,
@@ -179,13 +190,17 @@ def train(
     """
     if not train_files and (dev or test):
         raise click.UsageError("--dev and --test need --train: without data the tutorial's two sentences are used")
+    if soft_labels and not train_files:
+        raise click.UsageError("--soft-labels needs --train: a teacher adds to gold sentences")
+    if vectors is None and (vector_words is not None or vectors_licence):
+        raise click.UsageError("--vector-words and --vectors-licence need --vectors")
     from .training import require
 
     require("torch", "safetensors", "matplotlib")
     from dataclasses import fields, replace
 
     from .training.config import TREEBANK, TUTORIAL, ModelConfig, TrainingConfig
-    from .training.pipeline import Data, train_tagger
+    from .training.pipeline import VECTOR_WORDS, Data, train_tagger
 
     recipe = TREEBANK if train_files else TUTORIAL
     given = {name: value for name, value in settings.items() if value is not None}
@@ -202,7 +217,15 @@ def train(
     )
     train_tagger(
         recipe,
-        Data(train_files, dev, test),
+        Data(
+            train_files,
+            dev,
+            test,
+            vectors,
+            VECTOR_WORDS if vector_words is None else vector_words,
+            vectors_licence,
+            soft_labels,
+        ),
         output,
         resume=resume,
         overwrite=overwrite,
@@ -234,12 +257,12 @@ def _module_options(command: _F) -> _F:
 @click.option("--output", type=_PATH, default=EXPORTED, show_default=True, help="The ONNX file.")
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "int8"]),
+    type=click.Choice(["fp32", "fp16", "rows8", "int8"]),
     default="fp32",
     show_default=True,
-    help="fp16: half the file; int8: a quarter of it, about twice as fast on many sentences.",
+    help="fp16: half the file; rows8: a third, word vectors in bytes; int8: a quarter, fast on many sentences.",
 )
-@click.option("--dev", type=_PATH, help="With fp16 and int8: tagged file to measure on what rounding costs.")
+@click.option("--dev", type=_PATH, help="With all but fp32: tagged file to measure on what rounding costs.")
 @click.option("--max-drop", type=_Rate(0), help="Points of accuracy (and entity F1) that it may cost [0.1].")
 @click.option("--constrain", type=click.Choice(["iob2"]), help="Let only valid IOB2 sequences of tags come out.")
 @click.option("--streaming", is_flag=True, help="Take sentences in chunks; for unidirectional taggers.")
@@ -276,7 +299,7 @@ def export(
         given = next(f"--{name}" for name, value in own.items() if value is not None)
         raise click.UsageError(f"{given} belongs to a tagger of your own: give --module too")
     if precision == "fp32" and (dev or max_drop is not None):
-        raise click.UsageError("--dev and --max-drop measure rounding: give --precision fp16 or int8 too")
+        raise click.UsageError("--dev and --max-drop measure rounding: give --precision fp16, rows8 or int8 too")
     if precision != "fp32" and dev is None:
         raise click.UsageError(f"--precision {precision} rounds: give --dev FILE, a tagged file to measure the cost on")
     from .training import require

@@ -259,7 +259,8 @@ def _check_form(file: ModelFile, metadata: ModelMetadata) -> None:
             f"{control or 'none'}); export the model again"
         )
     halves = any(value.dtype == "float16" for value in file.initializers.values())
-    precision = "int8" if in_bytes else "fp16" if halves else "fp32"
+    rows = any(value.dtype == "int8" for value in file.initializers.values())
+    precision = "int8" if in_bytes else "fp16" if halves else "rows8" if rows else "fp32"
     if precision != metadata.precision:
         raise MetadataError(
             f"{file.path}: the metadata says precision {metadata.precision}, the graph is {precision}; export again"

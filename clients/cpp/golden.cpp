@@ -67,7 +67,7 @@ struct Client {
         check_known("the format version", text("format_version"), {"1", "2", "3", "4"});
         if (!holds(metadata("runtimes"), "openvino"))
             refuse("claims the runtimes " + text("runtimes") + "; expected openvino; export with --target portable");
-        check_known("the precision", text("precision"), {"fp32", "fp16"});
+        check_known("the precision", text("precision"), {"fp32", "fp16", "rows8"});
         inputs = metadata("inputs");
         for (const auto& i : inputs)
             check_known("an input", i.at("kind"), {"word_ids", "subword_ids", "char_ids", "char_lengths", "lengths"});

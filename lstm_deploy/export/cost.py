@@ -19,12 +19,12 @@ class Rounding:
     """How to round, and what it may cost.
 
     Attributes:
-        precision: ``fp16`` or ``int8``.
+        precision: any but ``fp32``.
         dev: gold file to measure the cost on.
         max_drop: points that accuracy (and entity F1) may fall by.
     """
 
-    precision: Literal["fp16", "int8"]
+    precision: Literal["fp16", "rows8", "int8"]
     dev: Path
     max_drop: float = MAX_DROP
 

@@ -24,7 +24,7 @@ class Stored:
 
     Attributes:
         codes: float32, float16 or int8.
-        scale: float32 that broadcasts against ``codes``, for int8.
+        scale: float32 that broadcasts against ``codes``, for int8 and rows8.
     """
 
     codes: NDArray[np.generic]
@@ -48,9 +48,9 @@ def store(
     """Rounds ``values`` to ``precision``.
 
     Args:
-        scale_axis: for int8: the axis over which numbers share one scale.
-        levels: for int8: the largest code.
-        scale: for int8: the scale, where it is not to be measured.
+        scale_axis: for int8 and rows8: the axis over which numbers share one scale.
+        levels: for int8 and rows8: the largest code.
+        scale: for int8 and rows8: the scale, where it is not to be measured.
 
     Raises:
         ParityError: a value is not a finite number, or too large for float16.

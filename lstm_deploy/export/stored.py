@@ -1,6 +1,7 @@
 """What a file stores of a tagger's weights, and what those stored numbers are worth in PyTorch.
 
 ``fp32`` keeps them. ``fp16`` stores each as a half-precision number and computes in float32.
+``rows8`` stores the rows of the tables as bytes with a scale each, and all else as it is; it computes in float32.
 ``int8`` stores whole numbers with scales and computes with them. The same object gives the graph
 its constants and the proof its oracle, so that both speak of the same numbers.
 """
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from ..features import SubwordFeatures
 from ..metadata import Precision
-from ..training.model import LSTMTagger, SubwordEmbedding
+from ..training.model import LSTMTagger, SubwordEmbedding, WordEmbedding
 from ..vocabulary import Vocabulary
 from .recurrent import array
 from .rounding import ACTIVATION_LEVELS, WEIGHT_LEVELS, Float, Stored, store
@@ -40,10 +41,10 @@ class StoredEmbedding(nn.Module):
     """
 
     def __init__(
-        self, source: nn.Module, vocabulary: Vocabulary, features: SubwordFeatures | None, precision: Precision
+        self, source: WordEmbedding, vocabulary: Vocabulary, features: SubwordFeatures | None, precision: Precision
     ) -> None:
         super().__init__()
-        table = array(source.word.weight)  # type: ignore[union-attr, arg-type]
+        table = array(source.word_rows())
         self.unknown_id = vocabulary.unknown_id
         self.folded = features is not None and (vocabulary.case == "keep" or "shape" not in features.templates)
         self.subwords: Stored | None = None
@@ -68,8 +69,8 @@ class StoredEmbedding(nn.Module):
         else:
             self.vectors = store(table, precision)
 
-    def forward(self, word_ids: Tensor, subword_ids: Tensor | None = None) -> Tensor:
-        """(batch, sequence) and (batch, sequence, feature) ids -> (batch, sequence, size)."""
+    def forward(self, word_ids: Tensor, subword_ids: Tensor | None = None, vector_ids: None = None) -> Tensor:
+        """(batch, sequence) and (batch, sequence, feature) ids -> (batch, sequence, size); the third is training's."""
         vectors = torch.from_numpy(self.vectors.values)[word_ids]
         if self.subwords is None or self.norm is None or subword_ids is None:
             return vectors

@@ -24,6 +24,7 @@ class ModelConfig:
         templates: which features (`lstm_deploy.features.TEMPLATES`).
         buckets: rows of the feature table.
         case: how a word is looked up.
+        vectors: size of the pretrained word vectors; 0 = there are none.
     """
 
     embedding: int = 100
@@ -35,6 +36,7 @@ class ModelConfig:
     templates: tuple[str, ...] = DEFAULT_TEMPLATES
     buckets: int = 2**14
     case: Case = "keep"
+    vectors: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,9 @@ class TrainingConfig:
         weight_decay: of AdamW.
         label_smoothing: probability mass spread over all tags.
         unknown_rate: how often a word seen once is replaced by the unknown id.
+        word_dropout: how often any word is.
+        soft_weight: the teacher's share of the loss at tokens that have a gold tag too.
+        soft_temperature: both distributions are softened by it, as log-probabilities divided.
         max_gradient_norm: gradients are clipped to it.
         patience: epochs without a better dev accuracy after which training stops; 0 = never.
         seed: of weights, order, dropout and replacement.
@@ -61,6 +66,9 @@ class TrainingConfig:
     weight_decay: float = 0.01
     label_smoothing: float = 0.05
     unknown_rate: float = 0.5
+    word_dropout: float = 0.0
+    soft_weight: float = 0.5
+    soft_temperature: float = 1.0
     max_gradient_norm: float = 5.0
     patience: int = 4
     seed: int = 1

@@ -5,36 +5,68 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .config import ModelConfig
+from .recurrence import padded_lstm
+
+_START = 0.1
 
 
 class WordEmbedding(nn.Module):
-    """Plain word lookup."""
+    """Word look-up; where there are pretrained vectors, a projection of the word's vector is added.
 
-    def __init__(self, words: int, size: int) -> None:
+    The vectors stay as they are: what is learned of a word beside its vector is its row of the table. Words that only
+    the vectors have keep a row of zeros.
+    """
+
+    def __init__(self, words: int, size: int, vectors: int = 0) -> None:
         super().__init__()
         self.word = nn.Embedding(words, size)
+        self.projection = nn.Linear(vectors, size, bias=False) if vectors else None
+        self.register_buffer("vectors", torch.zeros(words, vectors) if vectors else None)
 
-    def forward(self, word_ids: Tensor, subword_ids: Tensor | None = None) -> Tensor:
+    def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
+        """What is looked up in and trained, row by row."""
+        return [self.word]
+
+    def words(self, word_ids: Tensor, vector_ids: Tensor | None = None) -> Tensor:
+        """(batch, sequence) ids -> (batch, sequence, size); ``vector_ids``: words whose vectors are taken instead."""
+        rows = self.word(word_ids)
+        if self.projection is None:
+            return rows
+        return rows + self.projection(self.vectors[word_ids if vector_ids is None else vector_ids])
+
+    @torch.no_grad()
+    def word_rows(self) -> Tensor:
+        """(words, size): each word's row with its vector's projection."""
+        rows = self.word.weight
+        return rows if self.projection is None else rows + self.projection(self.vectors)
+
+    def forward(self, word_ids: Tensor, subword_ids: Tensor | None = None, vector_ids: Tensor | None = None) -> Tensor:
         """(batch, sequence) ids -> (batch, sequence, size)."""
-        return self.word(word_ids)
+        return self.words(word_ids, vector_ids)
 
 
-class SubwordEmbedding(nn.Module):
-    """Word lookup plus the sum of the word's hashed features, layer-normed.
+class SubwordEmbedding(WordEmbedding):
+    """Word look-up plus the sum of the word's hashed features, layer-normed.
 
     Hashed features: Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning".
     """
 
-    def __init__(self, words: int, buckets: int, size: int) -> None:
-        super().__init__()
-        self.word = nn.Embedding(words, size)
+    def __init__(self, words: int, buckets: int, size: int, vectors: int = 0) -> None:
+        super().__init__(words, size, vectors)
         self.subword = nn.EmbeddingBag(buckets, size, mode="sum")
         self.norm = nn.LayerNorm(size)
+        with torch.no_grad():  # small beside what is learned: rows that are seldom looked up stay near their start
+            for table in self.tables():
+                table.weight.mul_(_START)
 
-    def forward(self, word_ids: Tensor, subword_ids: Tensor) -> Tensor:
+    def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
+        """What is looked up in and trained, row by row."""
+        return [self.word, self.subword]
+
+    def forward(self, word_ids: Tensor, subword_ids: Tensor, vector_ids: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """(batch, sequence) and (batch, sequence, feature) ids -> (batch, sequence, size)."""
         features = self.subword(subword_ids.flatten(0, 1)).view(*word_ids.shape, -1)
-        return self.norm(self.word(word_ids) + features)
+        return self.norm(self.words(word_ids, vector_ids) + features)
 
 
 class LSTMTagger(nn.Module):
@@ -49,10 +81,10 @@ class LSTMTagger(nn.Module):
     def __init__(self, config: ModelConfig, *, words: int, tags: int) -> None:
         super().__init__()
         self.config = config
-        self.embedding: WordEmbedding | SubwordEmbedding = (
-            SubwordEmbedding(words, config.buckets, config.embedding)
+        self.embedding: WordEmbedding = (
+            SubwordEmbedding(words, config.buckets, config.embedding, config.vectors)
             if config.subwords
-            else WordEmbedding(words, config.embedding)
+            else WordEmbedding(words, config.embedding, config.vectors)
         )
         self.dropout = nn.Dropout(config.dropout)
         self.lstm = nn.LSTM(
@@ -65,22 +97,32 @@ class LSTMTagger(nn.Module):
         )
         self.head = nn.Linear(config.hidden * (1 + config.bidirectional), tags)
 
-    def forward(self, word_ids: Tensor, lengths: Tensor, subword_ids: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        word_ids: Tensor,
+        lengths: Tensor,
+        subword_ids: Tensor | None = None,
+        vector_ids: Tensor | None = None,
+    ) -> Tensor:
         """Logits of each tag.
 
         Args:
             word_ids: (batch, sequence) integer.
             lengths: (batch,) int64 on the CPU, each from 1 to sequence.
             subword_ids: (batch, sequence, feature) integer, for a model with subwords.
+            vector_ids: (batch, sequence) words whose pretrained vectors are taken instead of the words' own.
 
         Returns:
-            (batch, sequence, tags) float; rows past their length hold the head's bias.
+            (batch, sequence, tags) float; rows past their length hold the head's bias, while training
+            anything.
         """
-        embedded = self.dropout(self.embedding(word_ids, subword_ids))  # (batch, sequence, embedding)
+        embedded = self.dropout(self.embedding(word_ids, subword_ids, vector_ids))  # (batch, sequence, embedding)
+        if self.training:
+            return self.head(self.dropout(padded_lstm(self.lstm, embedded, lengths, training=True)))
         packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
         states, _ = self.lstm(packed)
         hidden, _ = pad_packed_sequence(states, batch_first=True, total_length=word_ids.shape[1])
-        return self.head(self.dropout(hidden))
+        return self.head(hidden)
 
     @torch.inference_mode()
     def log_probs(self, word_ids: Tensor, lengths: Tensor, subword_ids: Tensor | None = None) -> Tensor:

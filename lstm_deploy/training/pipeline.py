@@ -1,7 +1,7 @@
 """A whole training run: data in, checkpoint folder out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -13,21 +13,35 @@ from ..tokenizer import Tokenizer
 from .checkpoint import CURVE, DESCRIPTION, RESUME, WEIGHTS, Checkpoint, load_description, versions
 from .config import Recipe
 from .corpus import Corpus, read_corpus, tag_set, tutorial_corpus, vocabulary_of
+from .soft_labels import read_soft_labels
 from .tokenization import learn_tokenizer
 from .trainer import Trainer
+from .vectors import read_vectors, with_vectors
 
 UnseenTags = Literal["error", "wrong"]
+VECTOR_WORDS = 20_000
 _SAMPLES = 3
 _SAMPLE_TOKENS = range(3, 26)
 
 
 @dataclass(frozen=True)
 class Data:
-    """Files to train on, to choose by and to report on; no training file means the tutorial's corpus."""
+    """Files to train on, to choose by and to report on; no training file means the tutorial's corpus.
+
+    Attributes:
+        vectors: file or installed package of pretrained word vectors.
+        vector_words: how many of its most frequent words become known words, beside those of the training data.
+        vectors_licence: theirs, where the package does not state it.
+        soft_labels: folder of a teacher's labels.
+    """
 
     train: Sequence[Path] = ()
     dev: Path | None = None
     test: Path | None = None
+    vectors: str | None = None
+    vector_words: int = VECTOR_WORDS
+    vectors_licence: str | None = None
+    soft_labels: Path | None = None
 
 
 def train_tagger(
@@ -63,9 +77,20 @@ def train_tagger(
         if path is not None
     }
     sources = {"train": train.sources} | {name: corpus.sources for name, corpus in held_out.items()}
+    pretrained = read_vectors(data.vectors, data.vectors_licence) if data.vectors else None
+    if pretrained:
+        sources["vectors"] = [pretrained.source | {"added": data.vector_words}]
+        recipe = replace(recipe, model=replace(recipe.model, vectors=pretrained.values.shape[1]))
+    soft = read_soft_labels(data.soft_labels, tags) if data.soft_labels else None
+    if soft:
+        sources["soft_labels"] = [soft.source]
+        report(f"{soft.source['tokens']} tokens labelled by {soft.source['teacher']}")
     identity = {"recipe": recipe.to_json(), "data": sources}
     _prepare(output, identity, resume=resume, overwrite=overwrite, report=report)
     vocabulary, singletons = vocabulary_of(train.sentences, recipe.model.case)
+    vectors = None
+    if pretrained:
+        vocabulary, vectors = with_vectors(vocabulary, pretrained, data.vector_words)
     checkpoint = Checkpoint(
         recipe,
         vocabulary,
@@ -74,7 +99,7 @@ def train_tagger(
         samples=_samples(held_out.get("dev", train).sentences),
     )
     report(f"{train.tokens} tokens in {len(train.sentences)} sentences, {len(vocabulary)} words, {len(tags)} tags")
-    trainer = Trainer(checkpoint, output, singletons=singletons, identity=identity)
+    trainer = Trainer(checkpoint, output, singletons=singletons, identity=identity, vectors=vectors, soft=soft)
     progress = trainer.run(train.sentences, held_out["dev"].sentences if "dev" in held_out else (), report)
     scored = held_out or {"train": train}
     scores = {name: trainer.score(corpus.sentences) for name, corpus in scored.items()}

@@ -3,13 +3,14 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -18,11 +19,16 @@ from ..encoding import Encoder, Inputs
 from ..errors import CheckpointError, DivergedError
 from ..formats import Sentence, atomic_output
 from ..scoring import Scorer, headline
+from .batches import EncodedSentences
 from .checkpoint import LOG, RESUME, WEIGHTS, Checkpoint, load_tensors, save_tensors
 from .config import TrainingConfig
 from .model import LSTMTagger
+from .optimizer import TableAdamW, clip_gradients
+from .soft_labels import SoftLabels, join
+from .vectors import VocabularyVectors
 
-_BUCKET_BATCHES = 50  # batches whose sentences are sorted by length together
+_REPORT_BATCHES = 16
+_VECTOR_KEPT = 0.5
 _SAVE_SECONDS = 1.0  # epochs shorter than this share one save
 _EVALUATION_TOKENS = 8192
 _STATE = {"identity", "epoch", "best_epoch", "history", "groups", "scheduler"}
@@ -52,19 +58,39 @@ class Trainer:
         folder: where weights, log and the state to resume from go.
         singletons: ids of the words that occur once.
         identity: what must be equal for a run to be resumed: recipe and data.
+        vectors: pretrained ones, for a model that has them.
+        soft: what a teacher says of sentences, to learn from too.
     """
 
-    def __init__(self, checkpoint: Checkpoint, folder: Path, *, singletons: set[int], identity: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        folder: Path,
+        *,
+        singletons: set[int],
+        identity: dict[str, Any],
+        vectors: VocabularyVectors | None = None,
+        soft: SoftLabels | None = None,
+    ) -> None:
         self.checkpoint = checkpoint
         self.config: TrainingConfig = checkpoint.recipe.training
         self.folder = folder
         self.identity = identity
         self.encoder = checkpoint.encoder()
         self._tag_ids = {tag: i for i, tag in enumerate(checkpoint.tags)}
-        self._rare = np.zeros(len(checkpoint.vocabulary), bool)
-        self._rare[list(singletons)] = True
+        self._hiding = np.full(len(checkpoint.vocabulary), self.config.word_dropout)  # (word,) how often it is hidden
+        self._hiding[list(singletons)] = max(self.config.unknown_rate, self.config.word_dropout)
         torch.manual_seed(self.config.seed)
         self.model = checkpoint.new_model()
+        self._has_vector: NDArray[np.bool_] | None = None  # (word,)
+        self._soft = soft
+        if vectors:
+            self._hiding[vectors.first_extra :] = self._hiding.max()  # met in a teacher's sentences, if at all
+            self._has_vector = vectors.rows.any(1)
+            self.model.embedding.vectors.copy_(torch.from_numpy(vectors.rows))  # type: ignore[operator]
+            with torch.no_grad():
+                self.model.embedding.word.weight[vectors.first_extra :] = 0
+                self.model.embedding.word.weight[checkpoint.vocabulary.padding_id] = 0
 
     def run(self, train: Sequence[Sentence], dev: Sequence[Sentence], report: Callable[[str], None]) -> Progress:
         """Trains to the end, or until the dev score stops rising; the best weights stay in the folder.
@@ -74,10 +100,15 @@ class Trainer:
             dev: may be empty: then the last weights are kept.
             report: is given one line per epoch, where epochs are few.
         """
-        steps = math.ceil(len(train) / self.config.batch_size)
+        gold = np.array([self._tag_ids[tag] for sentence in train for tag in sentence.tags])
+        targets = join([sentence.tokens for sentence in train], gold, self._soft)
+        self._train = EncodedSentences(self.encoder, targets.sentences)
+        self._gold, self._rows = torch.from_numpy(targets.gold), torch.from_numpy(targets.rows)  # (token,)
+        self._log_probs = torch.from_numpy(targets.log_probs)  # (row, tag)
+        steps = math.ceil(len(self._train) / self.config.batch_size)
         optimizer, scheduler = self._optimizer(steps)
         progress = self._restore(optimizer, scheduler)
-        tokens = sum(len(sentence.tokens) for sentence in train)
+        tokens = len(self._gold)
         saved = time.monotonic()
         with tqdm(
             total=self.config.epochs * tokens,
@@ -88,7 +119,7 @@ class Trainer:
             dynamic_ncols=True,
         ) as bar:
             while progress.epoch < self.config.epochs and not self._stalled(progress):
-                entry = self._epoch(progress.epoch + 1, train, optimizer, scheduler, bar)
+                entry = self._epoch(progress.epoch + 1, optimizer, scheduler, bar)
                 if dev:
                     entry["dev"] = self.score(dev)
                 self._keep_best(progress, entry)
@@ -113,7 +144,6 @@ class Trainer:
     def _epoch(
         self,
         epoch: int,
-        train: Sequence[Sentence],
         optimizer: torch.optim.Optimizer,
         scheduler: torch.optim.lr_scheduler.LRScheduler | None,
         bar: "tqdm[Any]",
@@ -123,54 +153,78 @@ class Trainer:
         torch.manual_seed(int(random.integers(2**62)))
         self.model.train()
         start = time.perf_counter()
-        total, seen = 0.0, 0
-        for batch in self._batches(train, random):
-            loss = self._loss([train[i] for i in batch], random)
+        total, seen = torch.zeros((), dtype=torch.double), 0
+        parameters = list(self.model.parameters())
+        for i, batch in enumerate(self._train.batches(self.config.batch_size, random)):
+            loss = self._loss(batch, random)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient_norm)
+            clip_gradients(parameters, self.config.max_gradient_norm)
             optimizer.step()
             if scheduler:
                 scheduler.step()
-            tokens = sum(len(train[i].tokens) for i in batch)
-            total += loss.item() * tokens
-            if not math.isfinite(total):
-                raise DivergedError(
-                    f"the loss of epoch {epoch} is {loss.item()}; lower --learning-rate {self.config.learning_rate:g} "
-                    "and start again with --overwrite"
-                )
+            tokens = int(self._train.lengths[batch].sum())
+            total += loss.detach().double() * tokens
             seen += tokens
-            bar.set_description(f"epoch {epoch}/{self.config.epochs} loss {total / seen:.4f}", refresh=False)
             bar.update(tokens)
+            if i % _REPORT_BATCHES == 0:  # reading a number waits for the device
+                self._check_finite(epoch, float(total))
+                bar.set_description(f"epoch {epoch}/{self.config.epochs} loss {total / seen:.4f}", refresh=False)
+        mean = float(total) / seen
+        self._check_finite(epoch, mean)
         seconds = time.perf_counter() - start
-        return {"epoch": epoch, "loss": total / seen, "seconds": round(seconds, 3), "tokens_per_second": seen / seconds}
+        return {"epoch": epoch, "loss": mean, "seconds": round(seconds, 3), "tokens_per_second": seen / seconds}
 
-    def _batches(self, train: Sequence[Sentence], random: np.random.Generator) -> Iterator[list[int]]:
-        """Shuffled batches, each of sentences of like length."""
-        size = self.config.batch_size
-        order = random.permutation(len(train))
-        batches: list[list[int]] = []
-        for start in range(0, len(order), size * _BUCKET_BATCHES):
-            bucket = sorted(order[start : start + size * _BUCKET_BATCHES].tolist(), key=lambda i: len(train[i].tokens))
-            batches += [bucket[at : at + size] for at in range(0, len(bucket), size)]
-        return (batches[i] for i in random.permutation(len(batches)))
+    def _check_finite(self, epoch: int, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the loss of epoch {epoch} is {loss}; lower --learning-rate {self.config.learning_rate:g} "
+                "and start again with --overwrite"
+            )
 
-    def _loss(self, sentences: list[Sentence], random: np.random.Generator) -> Tensor:
-        inputs = self.encoder.encode([sentence.tokens for sentence in sentences])
-        word_ids = inputs["word_ids"]
-        if self.config.unknown_rate:
-            hidden = self._rare[word_ids] & (random.random(word_ids.shape) < self.config.unknown_rate)
-            word_ids[hidden] = self.checkpoint.vocabulary.unknown_id
-        logits = self.model(*model_inputs(inputs))  # (batch, sequence, tags)
+    def _loss(self, batch: NDArray[np.int64], random: np.random.Generator) -> Tensor:
+        inputs, places = self._train.batch(batch)
+        word_ids, vector_ids = self._hidden(inputs["word_ids"], random)
+        logits = self.model(*model_inputs(inputs | {"word_ids": word_ids}), vector_ids)  # (batch, sequence, tags)
         valid = torch.from_numpy(np.arange(word_ids.shape[1]) < inputs["lengths"][:, None])
-        gold = torch.tensor([self._tag_ids[tag] for sentence in sentences for tag in sentence.tags])  # (tokens,)
-        return nn.functional.cross_entropy(logits[valid], gold, label_smoothing=self.config.label_smoothing)
+        return self._token_losses(logits[valid], torch.from_numpy(places)).mean()
+
+    def _token_losses(self, logits: Tensor, places: Tensor) -> Tensor:
+        """(token,): against the gold tag, the teacher's distribution, or both, the teacher with its share."""
+        gold, smoothing = self._gold[places], self.config.label_smoothing
+        losses = nn.functional.cross_entropy(logits, gold, label_smoothing=smoothing, reduction="none", ignore_index=-1)
+        if self._soft is None:
+            return losses
+        rows, heat = self._rows[places], self.config.soft_temperature
+        teacher = (self._log_probs[rows.clamp(min=0)].float() / heat).softmax(-1)
+        soft = nn.functional.cross_entropy(logits / heat, teacher, reduction="none") * heat**2
+        share = torch.where(gold < 0, 1.0, self.config.soft_weight) * (rows >= 0)
+        return torch.lerp(losses, soft, share)
+
+    def _hidden(
+        self, word_ids: NDArray[np.int32], random: np.random.Generator
+    ) -> tuple[NDArray[np.int32], Tensor | None]:
+        """Word ids with some words made unknown, and where there are vectors the ids to take those of.
+
+        Half of the hidden words that have a vector keep it and lose only their row, as words have that training
+        never saw and the vectors know.
+        """
+        unknown_id, padding_id = self.checkpoint.vocabulary.unknown_id, self.checkpoint.vocabulary.padding_id
+        hidden = random.random(word_ids.shape) < self._hiding[word_ids]
+        shown = np.where(hidden, unknown_id, word_ids).astype(np.int32)
+        if self._has_vector is None:
+            return shown, None
+        keeps = hidden & self._has_vector[word_ids] & (random.random(word_ids.shape) < _VECTOR_KEPT)
+        vector_ids = np.where(keeps, word_ids, shown)
+        return np.where(keeps, padding_id, shown).astype(np.int32), torch.from_numpy(vector_ids)
 
     def _optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]:
         parameters, rate = self.model.parameters(), self.config.learning_rate
+        for table in self.model.embedding.tables():
+            table.sparse = self.config.optimizer == "adamw"
         if self.config.optimizer == "sgd":
             return torch.optim.SGD(parameters, rate, weight_decay=self.config.weight_decay), None
-        optimizer = torch.optim.AdamW(parameters, rate, weight_decay=self.config.weight_decay, fused=True)
+        optimizer = TableAdamW(parameters, rate, weight_decay=self.config.weight_decay, fused=True)
         # Smith and Topin 2018, "Super-Convergence".
         return optimizer, torch.optim.lr_scheduler.OneCycleLR(
             optimizer, rate, total_steps=max(self.config.epochs * steps, 1)

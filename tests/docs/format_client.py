@@ -54,7 +54,7 @@ class Client:
         self.decoder = self.meta["decoder"]
         assert self.decoder["kind"] in ("argmax", "crf")
         self.scores = self.meta["outputs"][1]["name"]
-        self.tolerance = {"fp32": 1e-5, "fp16": 1e-5, "int8": 0.15}[self.meta["precision"]]
+        self.tolerance = {"fp32": 1e-5, "fp16": 1e-5, "rows8": 1e-5, "int8": 0.15}[self.meta["precision"]]
         self.ids = {word: i for i, word in enumerate(self.meta["words"]) if word is not None}
 
     def tokens(self, text):

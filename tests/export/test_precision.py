@@ -42,7 +42,7 @@ def _export(tagger, path, precision, dev, max_drop=100):
 
 @pytest.mark.parametrize("case", ["keep", "lower"])
 @pytest.mark.parametrize("form", FORMS, ids=str)
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 1e-5), ("int8", 0.15)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 1e-5), ("rows8", 1e-5), ("int8", 0.15)])
 def test_few_and_many_ragged_rows_equal_pytorch_on_the_rounded_weights(
     make_tagger, tmp_path, dev, form, precision, tolerance, case
 ):
@@ -89,7 +89,7 @@ def test_what_stands_at_padding_changes_nothing_in_int8(make_tagger, tmp_path, d
     np.testing.assert_array_equal(first.tag_ids, second.tag_ids)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("precision", ["fp16", "rows8", "int8"])
 def test_standard_operators_small_files_and_figures_inside(make_tagger, tmp_path, dev, precision):
     tagger = make_tagger(embedding=64, hidden=64, buckets=2048)
     exact = export_model(*tagger, tmp_path / "exact.onnx")
@@ -98,7 +98,7 @@ def test_standard_operators_small_files_and_figures_inside(make_tagger, tmp_path
     model = onnx.load(tmp_path / "m.onnx")
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 17)]
     share = (tmp_path / "m.onnx").stat().st_size / (tmp_path / "exact.onnx").stat().st_size
-    assert share < {"fp16": 0.55, "int8": 0.4}[precision]
+    assert share < {"fp16": 0.55, "rows8": 0.65, "int8": 0.4}[precision]
     cost = predictor.metadata.rounding
     assert {"data", "sha256", "tokens", "exact", "rounded", "drop", "max_drop", "same_tags"} == set(cost)
     assert (cost["data"], cost["tokens"]) == ("dev.conll", 6)
@@ -157,8 +157,8 @@ def test_command_needs_a_tagged_file_and_writes_what_it_cost(make_tagger, save_c
         return CliRunner().invoke(main, ["export", folder, "--output", str(tmp_path / "m.onnx"), *arguments])
 
     assert "give --dev FILE" in run("--precision", "int8").output
-    assert "give --precision fp16 or int8" in run("--dev", str(dev)).output
-    assert "give --precision fp16 or int8" in run("--max-drop", "1").output
+    assert "give --precision fp16, rows8 or int8" in run("--dev", str(dev)).output
+    assert "give --precision fp16, rows8 or int8" in run("--max-drop", "1").output
     done = run("--precision", "int8", "--dev", str(dev), "--max-drop", "100")
     assert done.exit_code == 0, done.output
     assert "int8 on dev.conll: accuracy" in done.output
@@ -199,11 +199,12 @@ def test_rounding_is_within_half_a_step_and_zero_stays_zero(values, levels):
     assert not stored.values[1].any()
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("precision", ["fp16", "rows8", "int8"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_weight_that_is_no_number_is_refused_before_it_is_rounded_away(make_tagger, tmp_path, dev, precision, bad):
     checkpoint, model = make_tagger()
-    model.lstm.weight_hh_l0.data[3, 1] = bad
+    where = model.embedding.subword.weight if precision == "rows8" else model.lstm.weight_hh_l0
+    where.data[3, 1] = bad
     with pytest.raises(ParityError, match=r"a weight is (nan|inf), expected a number"):
         export_model(checkpoint, model, tmp_path / "m.onnx", Rounding(precision, dev))
 
@@ -253,7 +254,10 @@ def test_a_development_set_that_can_be_read_only_once_is_refused(make_tagger, tm
         export_model(*make_tagger(), tmp_path / "m.onnx", Rounding("int8", tmp_path / "pipe.conll"))
 
 
-@pytest.mark.parametrize(("source", "says"), [("fp32", "fp16"), ("fp32", "int8"), ("fp16", "fp32"), ("int8", "fp32")])
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [("fp32", "fp16"), ("fp32", "int8"), ("fp16", "fp32"), ("int8", "fp32"), ("rows8", "fp32"), ("fp32", "rows8")],
+)
 def test_a_file_that_claims_another_precision_is_refused(make_tagger, tmp_path, dev, source, says):
     tagger = make_tagger()
     export_model(*tagger, tmp_path / "m.onnx", None if source == "fp32" else Rounding(source, dev, 100))
@@ -265,3 +269,22 @@ def test_a_file_that_claims_another_precision_is_refused(make_tagger, tmp_path, 
     onnx.save(model, tmp_path / "lying.onnx")
     with pytest.raises(MetadataError, match=f"says precision {says}, the graph is {source}"):
         Predictor.load(tmp_path / "lying.onnx")
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_rows8_rounds_the_tables_alone_and_stays_portable(make_tagger, tmp_path, dev, form):
+    checkpoint, model = make_tagger(**form)
+    stored = StoredTagger(model, checkpoint.vocabulary, checkpoint.features, "rows8")
+    for part in ("lstm", "head"):
+        for one, other in zip(getattr(stored, part).parameters(), getattr(model, part).parameters(), strict=True):
+            assert (one == other).all()
+    predictor, _ = _export((checkpoint, model), tmp_path / "m.onnx", "rows8", dev)
+    export_model(checkpoint, model, tmp_path / "exact.onnx")
+    exact = Predictor.load(tmp_path / "exact.onnx")
+    assert predictor.metadata.runtimes == exact.metadata.runtimes
+    assert predictor.metadata.graph_form == exact.metadata.graph_form
+    tables = [c for c in onnx.load(tmp_path / "m.onnx").graph.initializer if c.data_type == onnx.TensorProto.INT8]
+    assert {c.name for c in tables} == {"word_table"} | ({"subword_table"} if form["subwords"] else set())
+    inputs = _random_inputs(exact.session, [9, 4, 1])
+    difference = np.abs(predictor.session.run(inputs).log_probs - exact.session.run(inputs).log_probs)
+    assert difference.max() < 0.05

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -18,7 +17,7 @@ from lstm_deploy.training.checkpoint import DESCRIPTION, RESUME, WEIGHTS, load_c
 from lstm_deploy.training.config import ModelConfig, Recipe, TrainingConfig
 from lstm_deploy.training.corpus import read_corpus, vocabulary_of
 from lstm_deploy.training.pipeline import Data, train_tagger
-from lstm_deploy.training.trainer import Trainer, evaluate
+from lstm_deploy.training.trainer import evaluate
 
 SMALL = Recipe(
     ModelConfig(embedding=12, hidden=8, buckets=256),
@@ -244,15 +243,6 @@ def test_a_checkpoint_folder_that_is_a_file(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_batches_hold_every_sentence_once_an_epoch(corpus, trained, tmp_path):
-    checkpoint = load_checkpoint(trained)[0]
-    trainer = Trainer(checkpoint, tmp_path, singletons=set(), identity={})
-    train = read_corpus([corpus / "train.conllu"], "upos").sentences
-    batches = list(trainer._batches(train, np.random.default_rng(0)))
-    assert sorted(i for batch in batches for i in batch) == list(range(len(train)))
-    assert max(map(len, batches)) == SMALL.training.batch_size
-
-
 def test_options_reach_the_recipe(corpus, tmp_path):
     done = CliRunner().invoke(
         main,
@@ -261,13 +251,13 @@ def test_options_reach_the_recipe(corpus, tmp_path):
             "--embedding", "7", "--hidden", "5", "--layers", "2", "--unidirectional", "--dropout", "0.1",
             "--no-subwords", "--case", "lower", "--epochs", "1", "--batch-size", "50", "--optimizer", "sgd",
             "--learning-rate", "0.5", "--weight-decay", "0", "--label-smoothing", "0.1", "--unknown-rate", "0.25",
-            "--patience", "0", "--seed", "9", "--licence", "CC0", "--buckets", "32",
+            "--word-dropout", "0.125", "--patience", "0", "--seed", "9", "--licence", "CC0", "--buckets", "32",
         ],
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     assert load_checkpoint(tmp_path / "c")[0].recipe == Recipe(
         ModelConfig(7, 5, 2, False, 0.1, False, buckets=32, case="lower"),
-        TrainingConfig(1, 50, "sgd", 0.5, 0.0, 0.1, 0.25, patience=0, seed=9),
+        TrainingConfig(1, 50, "sgd", 0.5, 0.0, 0.1, 0.25, 0.125, patience=0, seed=9),
         "upos",
         "CC0",
     )

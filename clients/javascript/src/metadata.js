@@ -31,7 +31,7 @@ export const GRAPH_FORMS = ["reverse_sequence", "sequence_lens", "gate", "scan_i
  * Precision -> how far a log-probability or emission may be from PyTorch's on the stored weights: absolute, and
  * relative to the value.
  */
-export const TOLERANCES = { fp32: 1e-5, fp16: 1e-5, int8: 0.15 };
+export const TOLERANCES = { fp32: 1e-5, fp16: 1e-5, rows8: 1e-5, int8: 0.15 };
 const COLUMNS = /** @type {const} */ (["upos", "xpos", "tag"]);
 
 /**
@@ -89,7 +89,7 @@ const COLUMNS = /** @type {const} */ (["upos", "xpos", "tag"]);
  * @typedef {object} ModelMetadata
  * @property {number} formatVersion
  * @property {string} graphForm
- * @property {"fp32" | "fp16" | "int8"} precision how weights are stored
+ * @property {"fp32" | "fp16" | "rows8" | "int8"} precision how weights are stored
  * @property {"upos" | "xpos" | "tag"} column what the tags are
  * @property {readonly InputSpec[]} inputs in the graph's order
  * @property {readonly OutputSpec[]} outputs in the graph's order
@@ -178,7 +178,7 @@ function readFields(values, formatVersion) {
   return {
     formatVersion,
     graphForm: values.text("graph_form"),
-    precision: values.choice("precision", ["fp32", "fp16", "int8"]),
+    precision: values.choice("precision", ["fp32", "fp16", "rows8", "int8"]),
     column: values.choice("column", COLUMNS),
     inputs: values.list("inputs", "object"),
     outputs: values.list("outputs", "object"),

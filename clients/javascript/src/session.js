@@ -330,7 +330,8 @@ function checkPrecision(file, { graphForm, precision }) {
   if (!GRAPH_FORMS.includes(graphForm)) return;
   const bytes = file.innerNodes.some((node) => node.opType === "MatMulInteger");
   const halves = [...file.initializers.values()].some(({ dtype }) => dtype === "float16");
-  const found = bytes ? "int8" : halves ? "fp16" : "fp32";
+  const rows = [...file.initializers.values()].some(({ dtype }) => dtype === "int8");
+  const found = bytes ? "int8" : halves ? "fp16" : rows ? "rows8" : "fp32";
   if (found !== precision) {
     throw new MetadataError(
       `the model file's metadata says precision ${precision}, the graph is ${found}; export the model again`,

@@ -130,7 +130,7 @@ const BROKEN = [
   ["subword", { tags: ["A", 1] }, /tags holds something other than a JSON string/],
   ["subword", { words: [1] }, /words holds something other than words and nulls/],
   ["subword", { words: ["a"] }, /inputs and words do not agree: rows is \d+, there are 1 words/],
-  ["subword", { precision: "fp64" }, /precision is "fp64"; expected one of fp32, fp16, int8/],
+  ["subword", { precision: "fp64" }, /precision is "fp64"; expected one of fp32, fp16, rows8, int8/],
   ["subword", { precision: "fp16" }, /says precision fp16, the graph is fp32/],
   ["subword", { precision: "int8", graph_form: "scan_int8" }, /says precision int8, the graph is fp32/],
   ["subword", { graph_form: "scan_int8" }, /graph_form is scan_int8; scan_int8 and precision int8 go together/],
