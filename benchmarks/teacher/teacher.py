@@ -363,7 +363,7 @@ def main() -> None:
     parser.add_argument("--fold", help="i/n: leave this fold of the training sentences out")
     parser.add_argument("--epochs", type=int, default=Recipe.epochs)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     dev = list(read_gold(args.dev, "upos"))
     if args.action == "score":
