@@ -30,6 +30,7 @@ test("tags, file names and metadata are text", async () => {
   await page.fill("#batch-text", `${ATTACK} cat`);
   await page.click("#batch-run");
   await says(page, "#batch-status", /^Done/);
+  await page.waitForSelector('.token-table .rows [role="row"]'); // drawn with the next frame
   assert.ok((await page.innerText(".token-table")).includes(ATTACK));
   await page.click("#tab-sentence");
   await page.setInputFiles("#model-file", { name, mimeType: "", buffer: Buffer.from("bad") });
