@@ -125,6 +125,7 @@ def _train_options(command: _F) -> _F:
         click.option("--subwords/--no-subwords", default=None, help="Hashed subword features [subwords]."),
         click.option("--buckets", type=click.IntRange(1), help="Rows of the feature table [16384]."),
         click.option("--case", type=click.Choice(["keep", "lower"]), help="Case policy of word look-up [keep]."),
+        click.option("--crf/--no-crf", default=None, help="Choose tags by a CRF, for entities [no-crf]."),
         click.option("--dropout", type=_Rate(0, 1, max_open=True), help="Dropout [0.2]."),
         click.option("--epochs", type=click.IntRange(1), help="Passes over the data, at most [10]."),
         click.option("--batch-size", type=click.IntRange(1), help="Sentences a step [32]."),

@@ -12,7 +12,7 @@ import onnx
 
 from .. import __version__
 from ..conformance.proof import Proof
-from ..crf import Crf
+from ..crf import FORBIDDEN, Crf
 from ..encoding import Encoder, ragged_ids
 from ..errors import OutputError, ParityError
 from ..formats import atomic_output
@@ -97,9 +97,9 @@ def export_model(
     """`export_checkpoint` for a tagger in memory."""
     output = Path(output)
     precision: Precision = settings.precision if settings else "fp32"
+    crf = _decoder(checkpoint, model, constrain)
     if streaming:
-        check_streams(bidirectional=model.lstm.bidirectional, precision=precision, decodes_path=bool(constrain))
-    crf = iob2_constraints(checkpoint.tags) if constrain else None
+        check_streams(bidirectional=model.lstm.bidirectional, precision=precision, decodes_path=crf is not None)
     with TemporaryDirectory(prefix="lstm-deploy-") as scratch:
         draft = Path(scratch) / f"{precision}.onnx"
         whole, proof, metadata, narrowed = _draft(
@@ -113,6 +113,18 @@ def export_model(
             whole = with_metadata(onnx.load_model_from_string(whole), metadata)
     write(whole, output)
     return Exported(proof, metadata.rounding, narrowed)
+
+
+def _decoder(checkpoint: Checkpoint, model: LSTMTagger, constrain: Constraint | None) -> Crf | None:
+    """What chooses the tags: the trained CRF, the constraints, the one within the other, or nothing."""
+    trained = model.crf.numbers() if model.crf else None
+    if not constrain:
+        return trained
+    valid = iob2_constraints(checkpoint.tags)
+    if trained is None:
+        return valid
+    parts = ("transitions", "start", "end")
+    return Crf(*(np.where(getattr(valid, part) < 0, FORBIDDEN, getattr(trained, part)) for part in parts))
 
 
 def write(whole: bytes, output: Path) -> None:
@@ -183,6 +195,7 @@ def proved_file(
 def _metadata(checkpoint: Checkpoint, precision: Precision, crf: Crf | None) -> ModelMetadata:
     runtime = import_onnxruntime()
     recipe = checkpoint.recipe.to_json()
+    untrained = crf is not None and not checkpoint.recipe.model.crf
     return ModelMetadata(
         vocabulary=checkpoint.vocabulary,
         tags=checkpoint.tags,
@@ -199,7 +212,7 @@ def _metadata(checkpoint: Checkpoint, precision: Precision, crf: Crf | None) -> 
             "onnxruntime": runtime.__version__,
             "numpy": np.__version__,
         },
-        notes=("tags are constrained to valid IOB2; the transitions are not trained",) if crf else (),
+        notes=("tags are constrained to valid IOB2; the transitions are not trained",) if untrained else (),
     )
 
 

@@ -24,6 +24,7 @@ class ModelConfig:
         templates: which features (`lstm_deploy.features.TEMPLATES`).
         buckets: rows of the feature table.
         case: how a word is looked up.
+        crf: a CRF over tag sequences chooses the tags.
         vectors: size of the pretrained word vectors; 0 = there are none.
     """
 
@@ -36,6 +37,7 @@ class ModelConfig:
     templates: tuple[str, ...] = DEFAULT_TEMPLATES
     buckets: int = 2**14
     case: Case = "keep"
+    crf: bool = False
     vectors: int = 0
 
 

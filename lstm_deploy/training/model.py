@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .config import ModelConfig
+from .crf import LinearChainCrf
 from .recurrence import padded_lstm
 
 _START = 0.1
@@ -96,6 +97,7 @@ class LSTMTagger(nn.Module):
             dropout=config.dropout if config.layers > 1 else 0.0,
         )
         self.head = nn.Linear(config.hidden * (1 + config.bidirectional), tags)
+        self.crf = LinearChainCrf(tags) if config.crf else None
 
     def forward(
         self,

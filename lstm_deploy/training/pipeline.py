@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import CheckpointError, OutputError
+from ..errors import CheckpointError, InputError, OutputError
 from ..formats import Sentence, check_tags
 from ..plots.curve import draw_curve
 from ..tokenizer import Tokenizer
@@ -82,6 +82,8 @@ def train_tagger(
         sources["vectors"] = [pretrained.source | {"added": data.vector_words}]
         recipe = replace(recipe, model=replace(recipe.model, vectors=pretrained.values.shape[1]))
     soft = read_soft_labels(data.soft_labels, tags) if data.soft_labels else None
+    if soft and recipe.model.crf:
+        raise InputError("a teacher's labels are for single tokens; train with --soft-labels or with --crf")
     if soft:
         sources["soft_labels"] = [soft.source]
         report(f"{soft.source['tokens']} tokens labelled by {soft.source['teacher']}")

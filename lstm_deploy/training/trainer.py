@@ -187,6 +187,10 @@ class Trainer:
         word_ids, vector_ids = self._hidden(inputs["word_ids"], random)
         logits = self.model(*model_inputs(inputs | {"word_ids": word_ids}), vector_ids)  # (batch, sequence, tags)
         valid = torch.from_numpy(np.arange(word_ids.shape[1]) < inputs["lengths"][:, None])
+        if self.model.crf:
+            tags = torch.zeros(word_ids.shape, dtype=torch.long)  # (batch, sequence)
+            tags[valid] = self._gold[torch.from_numpy(places)]
+            return self.model.crf.losses(logits, tags, torch.from_numpy(inputs["lengths"]).long()).sum() / len(places)
         return self._token_losses(logits[valid], torch.from_numpy(places)).mean()
 
     def _token_losses(self, logits: Tensor, places: Tensor) -> Tensor:
@@ -313,11 +317,14 @@ class Trainer:
 def evaluate(model: LSTMTagger, encoder: Encoder, tags: Sequence[str], sentences: Sequence[Sentence]) -> dict[str, Any]:
     """`lstm_deploy.scoring` of the PyTorch model on gold sentences."""
     scorer = Scorer(tags)
+    crf = model.crf.numbers() if model.crf else None
     batches = plan_batches([len(sentence.tokens) for sentence in sentences], max_tokens=_EVALUATION_TOKENS)
     for batch in batches:
         chosen = [sentences[i] for i in batch]
-        found = model.log_probs(*model_inputs(encoder.encode([s.tokens for s in chosen]))).argmax(-1).tolist()
-        for sentence, ids in zip(chosen, found, strict=True):
+        inputs = encoder.encode([s.tokens for s in chosen])
+        log_probs = model.log_probs(*model_inputs(inputs)).numpy()
+        found = crf.viterbi(log_probs, inputs["lengths"]) if crf else log_probs.argmax(-1)
+        for sentence, ids in zip(chosen, found.tolist(), strict=True):
             unknown = [token not in encoder.vocabulary for token in sentence.tokens]
             scorer.add(sentence.tags, [tags[i] for i in ids[: len(sentence.tokens)]], unknown)
     return scorer.report()
