@@ -94,8 +94,8 @@ def trained(tmp_path_factory):
         [
             "train", "--train", str(folder / "train.conll"), "--dev", str(folder / "dev.conll"),
             "--vectors", str(folder / "v.txt"), "--vectors-licence", "CC0", "--vector-words", "200",
-            "--output", str(folder / "c"), "--embedding", "8", "--hidden", "6", "--buckets", "64", "--epochs", "15",
-            "--batch-size", "8", "--learning-rate", "0.05", "--word-dropout", "0.7",
+            "--output", str(folder / "c"), "--embedding", "8", "--hidden", "6", "--buckets", "64", "--epochs", "30",
+            "--batch-size", "8", "--learning-rate", "0.02", "--word-dropout", "0.85",
         ],
     )  # fmt: skip
     assert done.exit_code == 0, done.output
