@@ -1,6 +1,5 @@
-"""NVIDIA's driver and the GPUs that it gives to this process, asked through its own library."""
+"""NVIDIA's driver and the GPUs that it gives to this process: what `lstm_deploy.gpus` is told, and what is wrong."""
 
-import ctypes
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,9 +7,6 @@ from typing import Any
 
 from .findings import Finding, error, note
 
-_LIBRARY = "libcuda.so.1"
-_MAJOR, _MINOR = 75, 76
-"""Numbers of the attributes that make up a compute capability."""
 _NO_DEVICE = 100
 _CPU_BUILD = (
     "where there is no GPU install the CPU build: `pip uninstall -y onnxruntime-gpu`, then `pip install "
@@ -33,37 +29,9 @@ _CAPABILITY = {13: (7, 5)}
 """Major release of CUDA -> the oldest GPUs that it has code for."""
 
 
-def ask_driver() -> dict[str, Any]:
-    """What the driver says, as a JSON object. It may hang or crash: call it in a process of its own."""
-    try:
-        cuda = ctypes.CDLL(_LIBRARY)
-    except OSError as e:
-        return {"library": "", "problem": str(e)}
-    found: dict[str, Any] = {"library": _loaded(_LIBRARY), "problem": "", "gpus": []}
-    number = ctypes.c_int()
-    found["result"] = cuda.cuInit(0)
-    if cuda.cuDriverGetVersion(ctypes.byref(number)) == 0:
-        found["cuda"] = f"{number.value // 1000}.{number.value % 1000 // 10}"
-    if found["result"]:
-        text = ctypes.c_char_p()
-        cuda.cuGetErrorString(found["result"], ctypes.byref(text))
-        return found | {"problem": (text.value or b"unknown").decode("utf-8", "replace")}
-    cuda.cuDeviceGetCount(ctypes.byref(number))
-    found["gpus"] = [_gpu(cuda, i) for i in range(number.value)]
-    return found
-
-
-def _gpu(cuda: ctypes.CDLL, ordinal: int) -> dict[str, Any]:
-    device, name, number = ctypes.c_int(), ctypes.create_string_buffer(256), ctypes.c_int()
-    memory = ctypes.c_size_t()
-    cuda.cuDeviceGet(ctypes.byref(device), ordinal)
-    cuda.cuDeviceGetName(name, len(name), device)
-    cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
-    capability = []
-    for attribute in (_MAJOR, _MINOR):
-        cuda.cuDeviceGetAttribute(ctypes.byref(number), attribute, device)
-        capability.append(number.value)
-    return {"name": name.value.decode("utf-8", "replace"), "memory": memory.value, "capability": capability}
+def with_place(answer: dict[str, Any]) -> dict[str, Any]:
+    """`ask_driver`'s answer with the path of the library that this process loaded for it."""
+    return answer | ({"library": _loaded(answer["library"])} if answer["library"] else {})
 
 
 def _loaded(name: str) -> str:

@@ -15,9 +15,10 @@ from typing import Any
 
 from ..errors import LstmDeployError, MissingDependencyError
 from ..golden import check_golden
+from ..gpus import ask_driver
 from ..providers import Provider, import_onnxruntime, open_session
 from ..streaming import open_predictor
-from .driver import ask_driver, loaded_libraries
+from .driver import loaded_libraries, with_place
 
 
 def main(request: dict[str, Any]) -> None:
@@ -38,7 +39,7 @@ def main(request: dict[str, Any]) -> None:
     sys.path[:] = request["search"]
     if request["task"] == "driver":
         say(stage="driver")
-        say(**ask_driver())
+        say(**with_place(ask_driver()))
     else:
         _session(say, request["provider"], Path(request["model"]))
     say(stage="end")
@@ -56,7 +57,7 @@ def _session(say: Callable[..., None], provider: Provider, model: Path) -> None:
     )
     say(stage="session")
     opened = open_session(model, provider)
-    say(got=opened.session.get_providers(), placement=getattr(opened, "placement", {}))
+    say(got=opened.session.get_providers(), placement=opened.placement)
     say(stage="golden")
     report = check_golden(open_predictor(model, provider))
     say(
