@@ -73,7 +73,7 @@ class Engine:
         self._memory = _Memory()
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._unsaid: list[str] = []
+        self._unsaid = ""
         self._idle: SimpleQueue[TaggerSession] | None = None
         if len(sessions) > 1:  # each device is lent to as many batches at a time as any other
             self._idle = SimpleQueue()
@@ -163,7 +163,7 @@ class Engine:
         with self._lock:
             if self.batch_tokens == budget and size < budget:
                 self.batch_tokens = size
-                self._unsaid.append(
+                self._unsaid = (
                     f"memory ran out: batches have at most {size:,} tokens from now on, and what did not fit was run "
                     f"again; pass --batch-tokens {size} (batch_tokens) to have it so from the start ({problem:.250})"
                 )
@@ -171,9 +171,9 @@ class Engine:
     def _say(self) -> None:
         """Warns of the last lowering, in the thread that waits for the answer."""
         with self._lock:
-            unsaid, self._unsaid = self._unsaid, []
+            unsaid, self._unsaid = self._unsaid, ""
         if unsaid:
-            warnings.warn(unsaid[-1], SmallerBatchesWarning, stacklevel=4)
+            warnings.warn(unsaid, SmallerBatchesWarning, stacklevel=4)
 
 
 class Work:

@@ -94,7 +94,8 @@ def test_new_texts_bring_ever_fewer_new_shapes():
         for batch in plan_batches(lengths, max_tokens=4096, rounded=True):
             rounded.add((rounded_up(len(batch)), rounded_up(lengths[batch[0]])))
         half = half or (len(rounded) if call == 199 else 0)
-    assert len(rounded) < len(plain) / 3
+    assert 70 < len(rounded) < 90  # docs/cuda.md has both
+    assert 400 < len(plain) < 490
     assert len(rounded) - half < half / 4
 
 
