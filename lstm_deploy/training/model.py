@@ -8,8 +8,6 @@ from .config import ModelConfig
 from .crf import LinearChainCrf
 from .recurrence import padded_lstm
 
-_START = 0.1
-
 
 class WordEmbedding(nn.Module):
     """Word look-up; where there are pretrained vectors, a projection of the word's vector is added.
@@ -23,10 +21,6 @@ class WordEmbedding(nn.Module):
         self.word = nn.Embedding(words, size)
         self.projection = nn.Linear(vectors, size, bias=False) if vectors else None
         self.register_buffer("vectors", torch.zeros(words, vectors) if vectors else None)
-
-    def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
-        """What is looked up in and trained, row by row."""
-        return [self.word]
 
     def words(self, word_ids: Tensor, vector_ids: Tensor | None = None) -> Tensor:
         """(batch, sequence) ids -> (batch, sequence, size); ``vector_ids``: words whose vectors are taken instead."""
@@ -56,13 +50,6 @@ class SubwordEmbedding(WordEmbedding):
         super().__init__(words, size, vectors)
         self.subword = nn.EmbeddingBag(buckets, size, mode="sum")
         self.norm = nn.LayerNorm(size)
-        with torch.no_grad():  # small beside what is learned: rows that are seldom looked up stay near their start
-            for table in self.tables():
-                table.weight.mul_(_START)
-
-    def tables(self) -> list[nn.Embedding | nn.EmbeddingBag]:
-        """What is looked up in and trained, row by row."""
-        return [self.word, self.subword]
 
     def forward(self, word_ids: Tensor, subword_ids: Tensor, vector_ids: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """(batch, sequence) and (batch, sequence, feature) ids -> (batch, sequence, size)."""

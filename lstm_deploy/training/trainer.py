@@ -23,7 +23,6 @@ from .batches import EncodedSentences
 from .checkpoint import LOG, RESUME, WEIGHTS, Checkpoint, load_tensors, save_tensors
 from .config import TrainingConfig
 from .model import LSTMTagger
-from .optimizer import TableAdamW, clip_gradients
 from .soft_labels import SoftLabels, join
 from .vectors import VocabularyVectors
 
@@ -159,7 +158,7 @@ class Trainer:
             loss = self._loss(batch, random)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            clip_gradients(parameters, self.config.max_gradient_norm)
+            nn.utils.clip_grad_norm_(parameters, self.config.max_gradient_norm)
             optimizer.step()
             if scheduler:
                 scheduler.step()
@@ -224,11 +223,9 @@ class Trainer:
 
     def _optimizer(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]:
         parameters, rate = self.model.parameters(), self.config.learning_rate
-        for table in self.model.embedding.tables():
-            table.sparse = self.config.optimizer == "adamw"
         if self.config.optimizer == "sgd":
             return torch.optim.SGD(parameters, rate, weight_decay=self.config.weight_decay), None
-        optimizer = TableAdamW(parameters, rate, weight_decay=self.config.weight_decay, fused=True)
+        optimizer = torch.optim.AdamW(parameters, rate, weight_decay=self.config.weight_decay, fused=True)
         # Smith and Topin 2018, "Super-Convergence".
         return optimizer, torch.optim.lr_scheduler.OneCycleLR(
             optimizer, rate, total_steps=max(self.config.epochs * steps, 1)
