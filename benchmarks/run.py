@@ -367,7 +367,7 @@ _COLD = {
     "PyTorch": """
 import torch
 from lstm_deploy.training.checkpoint import load_checkpoint
-from lstm_deploy.training.trainer import model_inputs
+from lstm_deploy.training.model import model_inputs
 checkpoint, model = load_checkpoint({checkpoint!r})
 model.log_probs(*model_inputs(checkpoint.encoder().encode([{tokens!r}]))).argmax(-1)[0].tolist()
 """,

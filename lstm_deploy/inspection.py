@@ -127,6 +127,7 @@ def _describe(report: dict[str, Any]) -> str:
             ("score", f"{part}: " + ", ".join(f"{k} {100 * v:.2f} %" for k, v in scores.items() if k != "score"))
             for part, scores in training.get("scores", {}).items()
         ),
+        *([("calibrated", _calibration(training["calibration"]))] if training.get("calibration") else []),
         ("made with", ", ".join(f"{package} {version}" for package, version in report["versions"].items())),
         ("proof", f"{proof['tokens']:,} tokens in {proof['batches']} batches against PyTorch: largest difference "
          f"{proof['max_difference']:.2g}, batched against alone {proof['max_batch_difference']:.2g}, "
@@ -174,6 +175,13 @@ def _cost(rounding: dict[str, Any]) -> str:
     exact = rounding["exact"]
     scores = ", ".join(f"{k} {100 * v:.2f} % (fp32 {100 * exact[k]:.2f} %)" for k, v in rounding["rounded"].items())
     return f"; on {rounding['data']}: {scores}, {100 * rounding['same_tags']:.2f} % of tags the same"
+
+
+def _calibration(found: dict[str, Any]) -> str:
+    return (
+        f"temperature {found['temperature']:.3f}, on {found['tokens']:,} tokens of dev; log loss "
+        f"{found['log_loss_before']:.4f} before, {found['log_loss_after']:.4f} with it"
+    )
 
 
 def _source(part: str, source: dict[str, Any]) -> str:

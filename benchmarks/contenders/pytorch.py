@@ -18,7 +18,7 @@ from torch import Tensor
 from worker import serve
 
 from lstm_deploy.training.checkpoint import load_checkpoint
-from lstm_deploy.training.trainer import model_inputs
+from lstm_deploy.training.model import model_inputs
 
 
 class PyTorch:

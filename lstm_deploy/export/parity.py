@@ -25,8 +25,7 @@ from ..modelfile import read_model_file
 from ..session import Scores, TaggerSession
 from ..streaming import AnyPredictor
 from ..training.checkpoint import load_checkpoint
-from ..training.model import LSTMTagger
-from ..training.trainer import model_inputs
+from ..training.model import LSTMTagger, model_inputs
 from .stored import StoredTagger
 
 BATCHES = (1, 2, 7, 12)

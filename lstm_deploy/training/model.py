@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from ..encoding import Inputs
 from .config import ModelConfig
 from .crf import LinearChainCrf
 from .recurrence import padded_lstm
@@ -122,3 +123,13 @@ class LSTMTagger(nn.Module):
             return self(word_ids, lengths, subword_ids).log_softmax(-1)
         finally:
             self.train(training)
+
+
+def model_inputs(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The encoder's arrays as the arguments of `LSTMTagger.forward`."""
+    subword_ids = inputs.get("subword_ids")
+    return (
+        torch.from_numpy(inputs["word_ids"]),
+        torch.from_numpy(inputs["lengths"]).long(),
+        None if subword_ids is None else torch.from_numpy(subword_ids),
+    )

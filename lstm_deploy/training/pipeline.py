@@ -113,6 +113,7 @@ def train_tagger(
         "data": sources,
         "licence": recipe.licence,
         "scores": scores,
+        "calibration": progress.calibration,
         "epochs": progress.epoch,
         "kept_epoch": progress.best_epoch,
         "versions": versions(),

@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..batching import plan_batches
-from ..encoding import Encoder, Inputs
+from ..encoding import Encoder
 from ..errors import CheckpointError, DivergedError
 from ..formats import Sentence, atomic_output
 from ..scoring import Scorer, headline
 from .batches import EncodedSentences
+from .calibration import calibrate
 from .checkpoint import LOG, RESUME, WEIGHTS, Checkpoint, load_tensors, save_tensors
 from .config import TrainingConfig
-from .model import LSTMTagger
+from .model import LSTMTagger, model_inputs
 from .soft_labels import SoftLabels, join
 from .vectors import VocabularyVectors
 
@@ -41,12 +42,14 @@ class Progress:
         history: one entry per epoch, as in the training log.
         best: the weights to keep.
         best_epoch: the epoch they are of.
+        calibration: what `calibrate` found at the end, where there is a dev set.
     """
 
     epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
     best_epoch: int = 0
+    calibration: dict[str, Any] = field(default_factory=dict)
 
 
 class Trainer:
@@ -92,7 +95,7 @@ class Trainer:
                 self.model.embedding.word.weight[checkpoint.vocabulary.padding_id] = 0
 
     def run(self, train: Sequence[Sentence], dev: Sequence[Sentence], report: Callable[[str], None]) -> Progress:
-        """Trains to the end, or until the dev score stops rising; the best weights stay in the folder.
+        """Trains to the end, or until the dev score stops rising; the best weights, calibrated, stay in the folder.
 
         Args:
             train: at least one sentence.
@@ -129,9 +132,10 @@ class Trainer:
                     self._save(progress, optimizer, scheduler)
                     saved = time.monotonic()
         self._write_log(progress)
-        save_tensors(self.folder / WEIGHTS, progress.best)
         self.model.load_state_dict(progress.best)
         self.model.eval()
+        progress.calibration = calibrate(self.model, self.encoder, self._tag_ids, dev)
+        save_tensors(self.folder / WEIGHTS, self.model.state_dict())
         return progress
 
     def score(self, sentences: Sequence[Sentence]) -> dict[str, Any]:
@@ -325,16 +329,6 @@ def evaluate(model: LSTMTagger, encoder: Encoder, tags: Sequence[str], sentences
             unknown = [token not in encoder.vocabulary for token in sentence.tokens]
             scorer.add(sentence.tags, [tags[i] for i in ids[: len(sentence.tokens)]], unknown)
     return scorer.report()
-
-
-def model_inputs(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The encoder's arrays as the arguments of `LSTMTagger.forward`."""
-    subword_ids = inputs.get("subword_ids")
-    return (
-        torch.from_numpy(inputs["word_ids"]),
-        torch.from_numpy(inputs["lengths"]).long(),
-        None if subword_ids is None else torch.from_numpy(subword_ids),
-    )
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

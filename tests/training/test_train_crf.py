@@ -14,7 +14,8 @@ from lstm_deploy.entities import is_iob2
 from lstm_deploy.formats import read_gold
 from lstm_deploy.training.checkpoint import load_checkpoint
 from lstm_deploy.training.crf import LinearChainCrf
-from lstm_deploy.training.trainer import evaluate, model_inputs
+from lstm_deploy.training.model import model_inputs
+from lstm_deploy.training.trainer import evaluate
 
 LENGTHS = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 

@@ -13,8 +13,8 @@ from lstm_deploy.export.exporter import export_checkpoint
 from lstm_deploy.golden import check_golden
 from lstm_deploy.training.checkpoint import load_checkpoint
 from lstm_deploy.training.config import TUTORIAL
+from lstm_deploy.training.model import model_inputs
 from lstm_deploy.training.pipeline import Data, train_tagger
-from lstm_deploy.training.trainer import model_inputs
 from lstm_deploy.training.tutorial import SENTENCES, UNSEEN
 
 COMMITTED = Path(__file__).parents[2] / "exported" / "tutorial.onnx"
