@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from lstm_deploy import Predictor
 from lstm_deploy.cli import main
-from lstm_deploy.export.exporter import export_checkpoint, write
+from lstm_deploy.export.exporter import write
 from lstm_deploy.golden import check_golden
 from lstm_deploy.modelfile import read_model_file
 
