@@ -2,7 +2,7 @@
 
     python benchmarks/genres.py GUM.conllu.xz --output benchmarks/results/genres.json
 
-Each contender is given the gold words and gives tags, as in run.py; in one run, so that all are scored on the same words.
+Each contender is given the gold words and gives tags, as in run.py; in one run, so that all have the same words.
 Peers that are not installed or not trained are named as absent.
 """
 
