@@ -180,17 +180,8 @@ def test_other_genres_are_scored_and_missing_peers_are_told(tmp_path):
     gold.write_text("".join(f"{i}\t{w}\t_\t{t}" + "\t_" * 6 + "\n" for i, (w, t) in enumerate(words, 1)) + "\n")
     script, model = BENCHMARKS / "genres.py", ROOT / "exported" / "tutorial.onnx"
     output = tmp_path / "genres.json"
-    command = [
-        sys.executable,
-        str(script),
-        str(gold),
-        "--name",
-        "Zoo 1",
-        "--models",
-        str(model),
-        "--output",
-        str(output),
-    ]
+    options = ["--name", "Zoo 1", "--models", str(model), "--output", str(output)]
+    command = [sys.executable, str(script), str(gold), *options]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "tutorial: 66.67 % of 3 words" in done.stdout
     found = json.loads(output.read_text())
