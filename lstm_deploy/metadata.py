@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from .card import read_fields
 from .crf import Crf, Float
 from .errors import FormatVersionError, MetadataError, MissingMetadataError
 from .features import SubwordFeatures
@@ -111,6 +112,7 @@ class ModelMetadata:
         states: of a streaming file, which runs on chunks of a sentence; empty for all others.
         graph_form: one of `GRAPH_FORMS`.
         runtimes: names of those that the file is claimed to be right in.
+        card: what the model is for, what of and how good (`lstm_deploy.card`); empty where the file has none.
     """
 
     vocabulary: Vocabulary | None
@@ -130,6 +132,7 @@ class ModelMetadata:
     states: tuple[State, ...] = ()
     graph_form: GraphForm = "sequence_lens"
     runtimes: tuple[str, ...] = ()
+    card: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tolerance(self) -> float:
@@ -194,6 +197,7 @@ class ModelMetadata:
             "rounding": dict(self.rounding),
             "notes": self.notes,
             "runtimes": self.runtimes,
+            **({"card": dict(self.card)} if self.card else {}),
         }
         plain = {
             "format_version": str(FORMAT_VERSION),
@@ -265,6 +269,7 @@ class _Reader:
             states=self._states(),
             graph_form=self._choice("graph_form", GRAPH_FORMS),  # type: ignore[arg-type]
             runtimes=tuple(self._items("runtimes", str)),
+            card=self._card(),
         )
         if (metadata.graph_form == "scan_int8") != (metadata.precision == "int8"):
             raise self._error("graph_form", f"is {metadata.graph_form}; scan_int8 and precision int8 go together")
@@ -323,6 +328,15 @@ class _Reader:
         except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise self._error("decoder", f"is not usable: {_reason(e)}") from e
         return crf
+
+    def _card(self) -> dict[str, Any]:
+        if PREFIX + "card" not in self.properties:
+            return {}
+        card = self._json("card", dict)
+        try:
+            return read_fields(card)
+        except ValueError as e:
+            raise self._error("card", str(e)) from e
 
     def _features(self, spec: dict[str, Any] | None) -> SubwordFeatures | None:
         if spec is None:

@@ -1,5 +1,6 @@
 """Checkpoint -> one ONNX file that has proved itself before it appears under its name."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +18,7 @@ from ..encoding import Encoder, ragged_ids
 from ..errors import OutputError, ParityError
 from ..formats import atomic_output
 from ..golden import check_golden
-from ..metadata import GoldenCase, ModelMetadata, Precision
+from ..metadata import PREFIX, GoldenCase, ModelMetadata, Precision
 from ..providers import import_onnxruntime
 from ..session import TaggerSession
 from ..streaming import open_predictor
@@ -58,6 +59,7 @@ def export_checkpoint(
     constrain: Constraint | None = None,
     streaming: bool = False,
     target: Target | None = None,
+    card: Mapping[str, Any] | None = None,
 ) -> Exported:
     """Exports the checkpoint in ``folder`` to ``output``.
 
@@ -66,6 +68,7 @@ def export_checkpoint(
         constrain: ``iob2``: the file gives the best valid IOB2 sequence, not each token's best tag.
         streaming: the file takes sentences in chunks, for `StreamingPredictor`.
         target: where it is to run; None is the most portable that it can be.
+        card: what the file says that it is for (`lstm_deploy.card`).
 
     Returns:
         The figures of the proof and of the rounding, which also stand in the file's metadata.
@@ -81,7 +84,9 @@ def export_checkpoint(
     """
     import_onnxruntime()
     checkpoint, model = load_checkpoint(folder)
-    return export_model(checkpoint, model, output, settings, constrain=constrain, streaming=streaming, target=target)
+    return export_model(
+        checkpoint, model, output, settings, constrain=constrain, streaming=streaming, target=target, card=card
+    )
 
 
 def export_model(
@@ -93,6 +98,7 @@ def export_model(
     constrain: Constraint | None = None,
     streaming: bool = False,
     target: Target | None = None,
+    card: Mapping[str, Any] | None = None,
 ) -> Exported:
     """`export_checkpoint` for a tagger in memory."""
     output = Path(output)
@@ -111,7 +117,7 @@ def export_model(
             cost = rounding_cost(open_predictor(exact), open_predictor(draft), settings, str(output))
             metadata = replace(metadata, rounding=cost)
             whole = with_metadata(onnx.load_model_from_string(whole), metadata)
-    write(whole, output)
+    write(whole, output, card)
     return Exported(proof, metadata.rounding, narrowed)
 
 
@@ -127,8 +133,11 @@ def _decoder(checkpoint: Checkpoint, model: LSTMTagger, constrain: Constraint | 
     return Crf(*(np.where(getattr(valid, part) < 0, FORBIDDEN, getattr(trained, part)) for part in parts))
 
 
-def write(whole: bytes, output: Path) -> None:
+def write(whole: bytes, output: Path, card: Mapping[str, Any] | None = None) -> None:
     """Puts a finished file under its name, folders made.
+
+    Args:
+        card: goes into it in place of any that it had, if it is not empty; all else stays as it is.
 
     Raises:
         OutputError: it cannot be written there.
@@ -138,7 +147,15 @@ def write(whole: bytes, output: Path) -> None:
     except OSError as e:
         raise OutputError(f"{output.parent}: cannot make the folder ({e.strerror}); pass another --output") from e
     with atomic_output(output) as stream:
-        stream.write(whole)
+        stream.write(_with_card(whole, card) if card else whole)
+
+
+def _with_card(whole: bytes, card: Mapping[str, Any]) -> bytes:
+    model = onnx.load_model_from_string(whole)
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    properties[PREFIX + "card"] = json.dumps(card, ensure_ascii=False, allow_nan=False)
+    onnx.helper.set_model_props(model, properties)
+    return model.SerializeToString(deterministic=True)
 
 
 def _draft(

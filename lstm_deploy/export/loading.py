@@ -3,7 +3,7 @@
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ def export_files(
     unknown: str | None = None,
     streaming: bool = False,
     target: Target | None = None,
+    card: Mapping[str, Any] | None = None,
 ) -> Exported:
     """`export_module` for a module that ``package.module:factory`` makes, or is.
 
@@ -41,7 +42,7 @@ def export_files(
         encode: ``package.module:function``.
         spec: a JSON object with the fields of `Spec`.
         unknown: the vocabulary entry that unseen words get.
-        streaming, target: see `export_module`.
+        streaming, target, card: see `export_module`.
 
     Raises:
         InputError: something cannot be imported or read.
@@ -65,6 +66,7 @@ def export_files(
         spec=given,
         streaming=streaming,
         target=target,
+        card=card,
     )
 
 

@@ -59,6 +59,7 @@ def export_module(
     spec: Spec | Mapping[str, Any] | None = None,
     streaming: bool = False,
     target: Target | None = None,
+    card: Mapping[str, Any] | None = None,
 ) -> Exported:
     """Exports a tagger as it is: one sentence at a time or batched, packed or not, with its CRF.
 
@@ -71,6 +72,7 @@ def export_module(
         spec: how ids are made; default: exact words, no unknown word.
         streaming: the file takes sentences in chunks, for `StreamingPredictor`.
         target: where it is to run; None is the most portable that it can be.
+        card: what the file says that it is for (`lstm_deploy.card`).
 
     Returns:
         The figures of the proof, which also stand in the file's metadata.
@@ -90,7 +92,7 @@ def export_module(
     with TemporaryDirectory(prefix="lstm-deploy-") as scratch:
         draft = Path(scratch) / "draft.onnx"
         whole, proof = tagger.proved(made.graph, made.metadata, draft, str(output))
-    write(whole, Path(output))
+    write(whole, Path(output), card)
     return Exported(proof, {}, made.narrowed)
 
 

@@ -172,3 +172,19 @@ def test_the_readme_quotes_the_javascript_figures():
         ratio = found["chromium"]["threads_1"]["one_sentence_ms"] / found["python"]["one_sentence_ms"]
         assert f"takes {ratio:.1f} times" in readme
         assert 0.4 < found["chromium"]["threads_1"]["first_tags_ms"] / 1000 < 0.6  # "half a second"
+
+
+def test_other_genres_are_scored_and_missing_peers_are_told(tmp_path):
+    gold = tmp_path / "gold.conllu"
+    words = [("They", "NN"), ("ate", "V"), ("the", "NN")]
+    gold.write_text("".join(f"{i}\t{w}\t_\t{t}" + "\t_" * 6 + "\n" for i, (w, t) in enumerate(words, 1)) + "\n")
+    script, model = BENCHMARKS / "genres.py", ROOT / "exported" / "tutorial.onnx"
+    output = tmp_path / "genres.json"
+    options = ["--name", "Zoo 1", "--models", str(model), "--output", str(output)]
+    command = [sys.executable, str(script), str(gold), *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "tutorial: 66.67 % of 3 words" in done.stdout
+    found = json.loads(output.read_text())
+    assert found["model"] == "tutorial"
+    assert found["accuracy"] == {"tutorial": pytest.approx(2 / 3)}
+    assert [line.partition(":")[0] for line in found["absent"]] == ["spaCy", "UDPipe 1"]

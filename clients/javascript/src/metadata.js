@@ -104,6 +104,7 @@ const COLUMNS = /** @type {const} */ (["upos", "xpos", "tag"]);
  * @property {Readonly<Record<string, any>>} rounding what rounding the weights cost; empty for fp32
  * @property {readonly string[]} notes what the exporter took for granted
  * @property {readonly string[]} runtimes those that the file claims to be right in
+ * @property {Readonly<Record<string, any>>} card what the model is for, made of what, how good; empty where there is none
  */
 
 /**
@@ -193,6 +194,7 @@ function readFields(values, formatVersion) {
     rounding: values.object("rounding"),
     notes: values.list("notes", "string"),
     runtimes: values.list("runtimes", "string"),
+    card: values.has("card") ? values.object("card") : {},
   };
 }
 

@@ -54,7 +54,7 @@ class Recipe:
     hidden: int = 128
     features: int = 64
     seed: int = 1
-    bfloat16: bool = True
+    bfloat16: bool = False
 
 
 def model_folder() -> Path:
@@ -363,6 +363,7 @@ def main() -> None:
     parser.add_argument("--fold", help="i/n: leave this fold of the training sentences out")
     parser.add_argument("--epochs", type=int, default=Recipe.epochs)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--bfloat16", action="store_true", help="for CPUs with instructions for it; slow on others")
     args = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     dev = list(read_gold(args.dev, "upos"))
@@ -377,7 +378,7 @@ def main() -> None:
             raise InputError(f"--fold {args.fold}: expected i/n with 0 <= i < n")
         gold = [s for i, s in enumerate(gold) if fold_of(i, folds) != fold]
     identity = {"train": args.train.name, "fold": args.fold, "words": sum(len(s.tokens) for s in gold)}
-    train(Recipe(epochs=args.epochs, seed=args.seed), gold, dev, args.out, identity)
+    train(Recipe(epochs=args.epochs, seed=args.seed, bfloat16=args.bfloat16), gold, dev, args.out, identity)
 
 
 if __name__ == "__main__":

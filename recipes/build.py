@@ -1,0 +1,299 @@
+"""Makes released models from their recipes: train, export, verify, score, card, file.
+
+    python recipes/build.py                      all that are shipped
+    python recipes/build.py en-upos --data ../shared/data --labels checkpoints/labels
+    python recipes/build.py en-upos --rebuild    from nothing, beside; are the bytes the same?
+
+Every step is a command of the package, run on the recipe's number of cores, and is not repeated while its inputs have
+the same hashes; a training that was stopped goes on. A file appears in ``exported/`` when all steps are done, and its
+scores in ``benchmarks/results/models.json``.
+"""
+
+import importlib.metadata
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import readme
+import results
+from recipe import HERE, Recipe, all_recipes, arguments, file_hash, files, read_recipe
+from steps import Steps, key_of
+
+import lstm_deploy
+from lstm_deploy.cli import evaluate, export, train
+from lstm_deploy.errors import AccuracyError, InputError, LstmDeployError
+from lstm_deploy.inspection import inspect_model
+
+WORK = Path("checkpoints/models")
+LABELS = Path("checkpoints/labels")
+_COMMAND = [sys.executable, "-c", "from lstm_deploy.cli import main; main(prog_name='lstm-deploy')"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a build reads and writes.
+
+    Attributes:
+        recipes, data, labels: what it reads.
+        work: checkpoints, drafts and records of steps.
+        exported: the finished files.
+        results: the JSON file with all models' scores.
+        any_labels: take labels with another hash than the recipe's.
+    """
+
+    data: Path
+    labels: Path = LABELS
+    recipes: Path = HERE
+    work: Path = WORK
+    exported: Path = Path("exported")
+    results: Path = results.RESULTS
+    any_labels: bool = False
+
+
+class Build:
+    """One model's steps."""
+
+    def __init__(self, recipe: Recipe, place: Place) -> None:
+        self.recipe = recipe
+        self.place = place
+        self.checkpoint = place.work / recipe.checkpoint
+        self.draft = place.work / f"{recipe.name}.onnx"
+        self.output = place.exported / f"{recipe.name}.onnx"
+        self.steps = Steps(place.work / f"{recipe.name}.json")
+
+    def run(self) -> dict[str, Any]:
+        """All steps; what is known of the finished file.
+
+        Raises:
+            LstmDeployError: data or labels are missing or others, or a step failed.
+        """
+        trained = self._trained()
+        self._export(trained["checkpoint"])
+        verified = self._verify()
+        evals = {split: self._evaluate(split) for split in self.recipe.evals}
+        self._publish(evals)
+        report = inspect_model(self.output)
+        facts = ("bytes", "sha256", "column", "precision", "graph_form", "versions", "rounding")
+        return {name: report[name] for name in facts} | {
+            "ship": self.recipe.ship,
+            "tags": len(report["tags"]),
+            "words": len(report["words"]),
+            "checkpoint": trained["checkpoint"],
+            "training_minutes": trained["minutes"],
+            "threads": self.recipe.threads,
+            "date": datetime.now(UTC).date().isoformat(),
+            "verified": verified,
+            "evals": evals,
+        }
+
+    def _trained(self) -> dict[str, Any]:
+        """The hash of the checkpoint and the minutes that it took; trains it if it is not there."""
+        if self.recipe.train is None:
+            other = read_recipe(self.place.recipes / f"{self.recipe.checkpoint}.toml")
+            if other.train is None:
+                raise InputError(
+                    f"{other.name}: trains nothing itself; name the recipe that does in {self.recipe.name}"
+                )
+            return Build(other, self.place)._trained()
+        options, extra = arguments(train, self.recipe.train, self.place.data), []
+        labels = self._labels()
+        if labels:
+            extra = ["--soft-labels", str(self.place.labels)]
+        key = key_of(
+            dict(self.recipe.train),
+            _hashes(files(train, self.recipe.train, self.place.data)),
+            labels,
+            self.recipe.threads,
+            _versions("lstm-deploy", "torch", "numpy", *_package(self.recipe.train.get("vectors"))),
+        )
+        if facts := self.steps.done("train", key):
+            return facts
+        again = "--overwrite"
+        if self.steps.started("train", key) and (self.checkpoint / "resume.safetensors").exists():
+            again = "--resume"
+        self.steps.start("train", key)
+        self._run("train", *options, *extra, "--output", str(self.checkpoint), again)
+        weights, about = self.checkpoint / "model.safetensors", self.checkpoint / "tagger.json"
+        log = (self.checkpoint / "training-log.jsonl").read_text(encoding="utf-8").splitlines()
+        minutes = sum(json.loads(line)["seconds"] for line in log) / 60
+        facts = {"checkpoint": key_of(file_hash(weights), file_hash(about)), "minutes": round(minutes, 1)}
+        return self.steps.finish("train", key, [weights, about], facts)
+
+    def _labels(self) -> str | None:
+        """The hash of the teacher's labels, which has to be the recipe's."""
+        wanted = self.recipe.labels_sha256
+        if wanted is None:
+            return None
+        path = self.place.labels / "labels.json"
+        if not path.is_file():
+            raise InputError(f"{path}: not there; {self.recipe.name} learns from labels: make them with `make labels`")
+        found = file_hash(path)
+        if found != wanted and not self.place.any_labels:
+            raise InputError(
+                f"{path}: has the SHA-256 {found}, {self.recipe.name}.toml asks for {wanted or 'none yet'}; "
+                "make the labels again with `make labels`, or take these with --any-labels"
+            )
+        return found
+
+    def _export(self, checkpoint: str) -> None:
+        key = key_of(
+            checkpoint,
+            dict(self.recipe.export),
+            _hashes(files(export, self.recipe.export, self.place.data)),
+            self.recipe.threads,
+            _versions("lstm-deploy", "torch", "numpy", "onnx", "onnxruntime"),
+        )
+        if self.steps.done("export", key) is None:
+            self.steps.start("export", key)
+            options = arguments(export, self.recipe.export, self.place.data)
+            self._run("export", str(self.checkpoint), "--output", str(self.draft), *options)
+            self.steps.finish("export", key, [self.draft], {"exported": True})
+
+    def _verify(self) -> dict[str, Any]:
+        """The file against PyTorch: on ragged batches and on every token of the first gold file."""
+        gold = next(iter(self.recipe.evals.values())).file if self.recipe.evals else None
+        key = key_of(file_hash(self.draft), _hashes([self.place.data / gold] if gold else []))
+        if (facts := self.steps.done("verify", key)) is None:
+            corpus = ["--input", str(self.place.data / gold)] if gold else []
+            said = self._run("verify", str(self.draft), "--checkpoint", str(self.checkpoint), *corpus, "--json")
+            facts = self.steps.finish("verify", key, [self.draft], json.loads(said))
+        return facts
+
+    def _evaluate(self, split: str) -> dict[str, Any]:
+        """The scores on a split, as onnxruntime gives them with the file."""
+        entry = self.recipe.evals[split]
+        path = self.place.data / entry.file
+        key = key_of(
+            file_hash(self.draft),
+            _hashes([path, *files(evaluate, entry.options, self.place.data)]),
+            dict(entry.options),
+            _versions("lstm-deploy", "numpy", "onnxruntime"),
+        )
+        step = f"eval {split}"
+        if (facts := self.steps.done(step, key)) is None:
+            options = arguments(evaluate, entry.options, self.place.data)
+            report = json.loads(self._run("eval", str(self.draft), str(path), *options, "--json"))
+            facts = {"gold": entry.gold, "file": path.name, "sha256": file_hash(path)}
+            facts["report"] = {name: value for name, value in report.items() if name not in results.LEFT_OUT}
+            self.steps.finish(step, key, [self.draft], facts)
+        return facts | {"gold": entry.gold}
+
+    def _publish(self, evals: dict[str, Any]) -> None:
+        """The draft with its card, under its name: the one place where scores get into a file."""
+        from lstm_deploy.export.exporter import write
+
+        scores = [
+            {"split": split, "gold": found["gold"], "file": found["file"], "sha256": found["sha256"]}
+            | {"figures": results.figures(found["report"])}
+            for split, found in evals.items()
+        ]
+        write(self.draft.read_bytes(), self.output, {**self.recipe.card, "scores": scores})
+
+    def _run(self, *arguments: str) -> str:
+        """What a command of the package writes on standard output; it runs on so many cores as the recipe says."""
+        said = shlex.join(["lstm-deploy", *arguments])
+        click.echo(f"{self.recipe.name}: {said}", err=True)
+        threads = {f"{library}_NUM_THREADS": str(self.recipe.threads) for library in ("OMP", "OPENBLAS", "MKL")}
+        done = subprocess.run(
+            [*_COMMAND, *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=os.environ | threads,
+            preexec_fn=partial(_keep_to, self.recipe.threads) if hasattr(os, "sched_setaffinity") else None,
+        )
+        if done.returncode:
+            raise LstmDeployError(
+                f"{self.recipe.name}: `{said}` ended with {done.returncode}; its last line above says why; the same "
+                "build goes on from there"
+            )
+        return done.stdout
+
+
+def rebuild(recipe: Recipe, place: Place) -> dict[str, Any]:
+    """Builds once more from nothing in a folder of its own, and compares with what is recorded.
+
+    Raises:
+        AccuracyError: the bytes are others.
+    """
+    everything = results.read_results(place.results)
+    if recipe.name not in everything["models"]:
+        raise InputError(f"{recipe.name}: no build is recorded in {place.results}; build it without --rebuild first")
+    recorded = everything["models"][recipe.name]
+    place.work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="rebuild-", dir=place.work) as folder:
+        beside = replace(place, work=Path(folder), exported=Path(folder) / "exported")
+        found = Build(recipe, beside).run()
+    same = found["sha256"] == recorded["sha256"]
+    recorded["rebuilt"] = {
+        "sha256": found["sha256"],
+        "same": same,
+        "date": found["date"],
+        "versions": found["versions"],
+    }
+    results.write_results(everything, place.results)
+    if not same:
+        raise AccuracyError(
+            f"{recipe.name}: rebuilt to SHA-256 {found['sha256']}, recorded is {recorded['sha256']}; same processor, "
+            "versions and data give the same bytes: compare the versions in the results"
+        )
+    return found
+
+
+def _hashes(paths: list[Path]) -> list[str]:
+    return [file_hash(path) for path in paths]
+
+
+def _keep_to(cores: int) -> None:
+    """Fewer cores for this process, so that batches are the same on every machine."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+
+
+def _versions(*names: str) -> dict[str, str]:
+    installed = {name: importlib.metadata.version(name) for name in names if name != "lstm-deploy"}
+    return installed | ({"lstm-deploy": lstm_deploy.__version__} if "lstm-deploy" in names else {})
+
+
+def _package(vectors: str | None) -> list[str]:
+    """The package that word vectors come from, if it is one that is installed."""
+    try:
+        return [importlib.metadata.distribution(vectors).metadata["Name"]] if vectors else []
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return []  # training tells what is wrong
+
+
+@click.command(context_settings={"max_content_width": 100})
+@click.argument("names", nargs=-1)
+@click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"), show_default=True)
+@click.option("--labels", type=click.Path(path_type=Path), default=LABELS, show_default=True, help="Of a teacher.")
+@click.option("--any-labels", is_flag=True, help="Take labels with another hash than the recipe's.")
+@click.option("--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Checkpoints, records.")
+@click.option("--rebuild", "again", is_flag=True, help="Build from nothing beside, and compare the bytes.")
+def main(names: tuple[str, ...], data: Path, labels: Path, any_labels: bool, work: Path, again: bool) -> None:
+    """Build the models NAMES, or all that are shipped."""
+    place = Place(data, labels=labels, work=work, any_labels=any_labels)
+    try:
+        recipes = [read_recipe(HERE / f"{name}.toml") for name in names] or [r for r in all_recipes() if r.ship]
+        for recipe in recipes:
+            result = rebuild(recipe, place) if again else Build(recipe, place).run()
+            if not again:
+                results.record(recipe.name, result, place.results)
+            click.echo(f"{recipe.name}: {result['bytes']:,} bytes, SHA-256 {result['sha256']}")
+            for target in recipe.targets:
+                click.echo(f"  {results.target_line(target, result)}")
+        readme.write_readme(place.exported, place.results)
+    except LstmDeployError as e:
+        raise click.ClickException(" ".join(str(e).split())) from e
+
+
+if __name__ == "__main__":
+    main()
