@@ -38,8 +38,8 @@ Precision = Literal["fp32", "fp16", "rows8", "int8"]
 TOLERANCES: Mapping[Precision, float] = {"fp32": 1e-5, "fp16": 1e-5, "rows8": 1e-5, "int8": 0.15}
 """Absolute, and relative to the value: how far a log-probability or emission may be from PyTorch's on the stored
 weights."""
-Column = Literal["upos", "xpos", "tag"]
-COLUMNS = ("upos", "xpos", "tag")
+Column = Literal["upos", "xpos", "tag", "segmentation"]
+COLUMNS = ("upos", "xpos", "tag", "segmentation")
 _T = TypeVar("_T")
 
 

@@ -94,7 +94,7 @@ def read_sentences(lines: LineReader, form: Format, tokenizer: Tokenizer) -> Ite
         return _read_text(lines, tokenizer)
     if form == "jsonl":
         return _read_jsonl(lines, tokenizer, gold=False)
-    return _read_conllu(lines, None) if form == "conllu" else _read_columns(lines, gold=False)
+    return read_conllu(lines, None) if form == "conllu" else _read_columns(lines, gold=False)
 
 
 def read_chunks(lines: LineReader, form: Format, tokenizer: Tokenizer) -> Iterator[Sentence]:
@@ -134,7 +134,7 @@ def read_gold(path: str | Path, column: Column | None = None) -> Iterator[Senten
     elif form == "columns":
         sentences = _read_columns(lines, gold=True)
     else:
-        sentences = _read_conllu(lines, column)
+        sentences = read_conllu(lines, column)
     return (sentence for sentence in sentences if sentence.tokens)
 
 
@@ -233,7 +233,12 @@ def _read_tokens(lines: LineReader) -> Iterator[Sentence]:
         yield Sentence(tokens, lines=[number] * len(tokens))
 
 
-def _read_conllu(lines: LineReader, column: str | None) -> Iterator[Sentence]:
+def read_conllu(lines: LineReader, column: str | None) -> Iterator[Sentence]:
+    """Every sentence of a CoNLL-U file with its own lines; gold tags where a ``column`` is named.
+
+    Raises:
+        InputError: malformed, naming the line.
+    """
     sentence = Sentence()
     ended = False
     for number, raw in lines:

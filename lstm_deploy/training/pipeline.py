@@ -97,7 +97,7 @@ def train_tagger(
         recipe,
         vocabulary,
         tags,
-        learn_tokenizer(train.sentences) if data.train else Tokenizer("whitespace"),
+        _tokenizer(recipe, train, bool(data.train)),
         samples=_samples(held_out.get("dev", train).sentences),
     )
     report(f"{train.tokens} tokens in {len(train.sentences)} sentences, {len(vocabulary)} words, {len(tags)} tags")
@@ -123,8 +123,14 @@ def train_tagger(
     return checkpoint
 
 
+def _tokenizer(recipe: Recipe, train: Corpus, learned: bool) -> Tokenizer:
+    if recipe.column == "segmentation":
+        return Tokenizer("characters")
+    return learn_tokenizer(train.sentences) if learned else Tokenizer("whitespace")
+
+
 def _read_held_out(path: Path, recipe: Recipe, tags: tuple[str, ...], unseen_tags: UnseenTags) -> Corpus:
-    corpus = read_corpus([path], recipe.column)
+    corpus = read_corpus([path], recipe.column, held_out=True)
     if unseen_tags == "error":
         corpus.sentences = list(check_tags(path, corpus.sentences, tags))
     return corpus
