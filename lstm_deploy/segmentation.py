@@ -2,13 +2,13 @@
 
 A text is tagged paragraph by paragraph: runs of white space with two line breaks or more part paragraphs, and no
 sentence goes across. Within one, each code point is a token of the segmenter, and so is each run of white space
-(`lstm_deploy.tokenizer`, kind ``characters``). FORMAT.md specifies both. It does not know models.
+(`lstm_deploy.tokenizer`, kind ``characters``). FORMAT.md specifies it. It does not know models.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Protocol
 
 from .tokenizer import LINE_BREAKS, Tokenizer
 from .unicode14 import classes
@@ -23,19 +23,46 @@ _WHITE = (" ", "\n")
 _CHARACTERS = Tokenizer("characters")
 
 
+@dataclass(frozen=True, slots=True)
+class TextSentence:
+    """A sentence of a text.
+
+    Attributes:
+        tokens: its words; white space within one is a single space.
+        offsets: (start, end) of each in the text, in code points: ascending, not overlapping, never empty.
+    """
+
+    tokens: tuple[str, ...]
+    offsets: tuple[Span, ...]
+
+    @classmethod
+    def of(cls, text: str, offsets: Sequence[Span]) -> "TextSentence":
+        """The sentence whose words stand at ``offsets`` in ``text``."""
+        return cls(tuple(_one_space(text[start:end]) for start, end in offsets), tuple(offsets))
+
+
+class Segments(Protocol):
+    """Whatever cuts texts into sentences of words: a `Segmenter`, a `SentenceRules`."""
+
+    def segment(self, text: str) -> list[TextSentence]:
+        """The sentences of ``text``, in order; together their words hold all of it but white space."""
+        ...
+
+    def segment_stream(self, texts: Iterable[str]) -> Iterator[list[TextSentence]]:
+        """`segment` for each text, lazily, in order, in constant memory."""
+        ...
+
+
 def paragraphs(text: str) -> list[Span]:
     """Start and end of each paragraph of ``text``, without the white space around it; none is empty."""
     kinds = classes(text)
-    parts = [(match.start(), match.end()) for match in re.finditer("[^s]+", kinds)]
-    if not parts:
-        return []
-    cuts = [
-        (end, start)
-        for (_, end), (start, _) in pairwise(parts)
-        if start - end > 1 and len(_LINE_BREAK.findall(text, end, start)) > 1
-    ]
-    starts, ends = [parts[0][0], *(start for _, start in cuts)], [*(end for end, _ in cuts), parts[-1][1]]
-    return list(zip(starts, ends, strict=True))
+    start, last = len(kinds) - len(kinds.lstrip("s")), len(kinds.rstrip("s"))
+    found: list[Span] = []
+    for gap in re.finditer("ss+", kinds[:last]):
+        if gap.start() > start and len(_LINE_BREAK.findall(text, *gap.span())) > 1:
+            found.append((start, gap.start()))
+            start = gap.end()
+    return [*found, (start, last)] if last > start else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +128,10 @@ def character_tags(text: Characters, sentences: Sequence[Sequence[Span]]) -> lis
         tags.append(starts.get(start) or (INSIDE if inside else OUTSIDE))
         inside = inside and end not in ends
     return tags
+
+
+def _one_space(token: str) -> str:
+    kinds = classes(token)
+    if "s" not in kinds:
+        return token
+    return " ".join(token[match.start() : match.end()] for match in re.finditer("[^s]+", kinds))

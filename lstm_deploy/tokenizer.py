@@ -22,6 +22,7 @@ LINE_BREAKS = "\n\v\f\r\x85\u2028\u2029"
 """Code points that end a line."""
 JOINERS = "-'’./_&@:·"
 """Punctuation that may stand inside a word; `Tokenizer.split` names those that part it instead."""
+ENDS, CLOSERS = ".!?…", "\"'”’)]»"
 
 # The patterns below read a text of the same length in which a letter is "a", a number "0", a mark
 # or format character "m", the zero-width joiner "j", white space "s"; all the rest is itself.
@@ -41,12 +42,16 @@ class Tokenizer:
         keep: words that stay whole whatever the rules say (``Mr.``, ``:)``).
         suffixes: lower-cased ends that are a token of their own (``n't``, ``'s``).
         split: those of JOINERS that part the letters around them (``-`` in UD English EWT).
+        ends: characters that end a sentence (`lstm_deploy.sentence_rules`).
+        closers: characters that may follow them, still of the same sentence.
     """
 
     kind: Kind = "words"
     keep: frozenset[str] = frozenset()
     suffixes: tuple[str, ...] = ()
     split: str = ""
+    ends: str = ENDS
+    closers: str = CLOSERS
     _inner: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -59,18 +64,26 @@ class Tokenizer:
 
     def to_json(self) -> dict[str, Any]:
         """The spec as a JSON object."""
-        return {"kind": self.kind, "keep": sorted(self.keep), "suffixes": list(self.suffixes), "split": self.split}
+        return {
+            "kind": self.kind,
+            "keep": sorted(self.keep),
+            "suffixes": list(self.suffixes),
+            "split": self.split,
+            "ends": self.ends,
+            "closers": self.closers,
+        }
 
     @classmethod
     def from_json(cls, spec: dict[str, Any]) -> "Tokenizer":
-        """The tokenizer that `to_json` wrote.
+        """The tokenizer that `to_json` wrote, here or before it knew of sentences.
 
         Raises:
             KeyError, TypeError, ValueError: it is not one.
         """
-        if not all(isinstance(item, str) for item in [*spec["keep"], *spec["suffixes"], spec["split"]]):
+        marks = spec["split"], spec.get("ends", ENDS), spec.get("closers", CLOSERS)
+        if not all(isinstance(item, str) for item in [*spec["keep"], *spec["suffixes"], *marks]):
             raise TypeError("the tokenizer's lists hold something other than strings")
-        return cls(spec["kind"], frozenset(spec["keep"]), tuple(spec["suffixes"]), spec["split"])
+        return cls(spec["kind"], frozenset(spec["keep"]), tuple(spec["suffixes"]), *marks)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Start and end of each token in ``text``: ascending, not overlapping, never empty, with all but white space.
@@ -86,9 +99,9 @@ class Tokenizer:
         return [span for start, end in chunks for span in self._chunk(text, letters, start, end)]
 
     def tokens(self, text: str) -> list[str]:
-        """The tokens of ``text``, in order: what stands at their spans; of kind ``characters`` white space as one of two.
+        """The tokens of ``text``, in order: what stands at their spans.
 
-        That is a line feed where a line ends in it, else a space.
+        Of kind ``characters`` white space is a line feed where a line ends in it, else a space.
         """
         found = [text[start:end] for start, end in self.spans(text)]
         return [_white(token) for token in found] if self.kind == "characters" else found

@@ -112,4 +112,3 @@ def _space_after(misc: Iterable[str]) -> str:
         if item == "SpaceAfter=No":
             space = ""
     return space
-

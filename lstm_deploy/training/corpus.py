@@ -44,7 +44,10 @@ def read_corpus(paths: Sequence[str | Path], column: Column | None, *, held_out:
     """
     corpus = Corpus([])
     for path in paths:
-        sentences = _windows(path, held_out) if column == "segmentation" else list(read_gold(path, column))
+        if column == "segmentation":
+            sentences = read_windows(path, held_out=held_out)
+        else:
+            sentences = list(read_gold(path, column))
         if not sentences:
             raise InputError(f"{path}: no sentences; expected at least one tagged sentence")
         source = {
@@ -58,7 +61,12 @@ def read_corpus(paths: Sequence[str | Path], column: Column | None, *, held_out:
     return corpus
 
 
-def _windows(path: str | Path, held_out: bool) -> list[Sentence]:
+def read_windows(path: str | Path, *, held_out: bool) -> list[Sentence]:
+    """The characters of a file of documents in windows, which for training are drawn and broken.
+
+    Raises:
+        InputError: malformed, or not in CoNLL-U.
+    """
     documents = list(read_documents(path))
     return held_out_sequences(documents) if held_out else training_sequences(documents)
 

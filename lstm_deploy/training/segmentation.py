@@ -32,10 +32,11 @@ class Tagged:
 
 
 def word_spans(text: str, token: SurfaceToken) -> list[Span]:
-    """Where the words of ``token`` stand in ``text``; where they do not make up its form, case aside, the whole token."""
-    if "".join(token.words).lower() != text[token.start : token.end].lower():
+    """Where the words of ``token`` stand in ``text``: if they do not make up its form, case aside, the whole token."""
+    bounds = list(accumulate(map(len, token.words), initial=token.start))
+    if bounds[-1] != token.end or "".join(token.words).lower() != text[token.start : token.end].lower():
         return [(token.start, token.end)]
-    return list(pairwise(accumulate(map(len, token.words), initial=token.start)))
+    return list(pairwise(bounds))
 
 
 def tagged_paragraphs(document: Document) -> Iterator[Tagged]:
