@@ -2,8 +2,8 @@
 
 A blank line ends a sentence. So does a token made of ends of sentences (``.``, ``?!``) with the closing quotes and
 brackets that touch it, where white space follows and then no lower-case letter, unless the token before it, of the same
-sentence, is a single letter (an initial). Which characters are ends and closers the tokenizer says; FORMAT.md has the
-rule for other languages of clients.
+sentence, is a single letter of a case (an initial). Which characters are ends and closers the tokenizer says. FORMAT.md
+specifies it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -56,4 +56,4 @@ class SentenceRules:
 
 
 def _is_letter(token: str) -> bool:
-    return len(token) == 1 and classes(token) in "ulo"
+    return len(token) == 1 and classes(token) in "ul"

@@ -44,10 +44,8 @@ def read_corpus(paths: Sequence[str | Path], column: Column | None, *, held_out:
     """
     corpus = Corpus([])
     for path in paths:
-        if column == "segmentation":
-            sentences = read_windows(path, held_out=held_out)
-        else:
-            sentences = list(read_gold(path, column))
+        spelt = column == "segmentation"
+        sentences = read_windows(path, held_out=held_out) if spelt else list(read_gold(path, column))
         if not sentences:
             raise InputError(f"{path}: no sentences; expected at least one tagged sentence")
         source = {

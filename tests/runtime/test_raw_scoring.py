@@ -29,7 +29,9 @@ def udeval():
 
 
 def test_a_count_by_hand():
-    gold = document("I cannot go.Yes", [[("I", "P"), (("can", "V"), ("not", "A")), ("go", "V"), (".", ".")], [("Yes", "I")]])
+    gold = document(
+        "I cannot go.Yes", [[("I", "P"), (("can", "V"), ("not", "A")), ("go", "V"), (".", ".")], [("Yes", "I")]]
+    )
     scorer = RawTextScorer("upos")
     # "cannot" whole: neither of its words; "go." in one: neither of the two; the sentences: both.
     scorer.add(gold, [[(0, 1), (2, 8), (9, 12)], [(12, 15)]], [["P", "V", "V"], ["X"]])
