@@ -12,6 +12,7 @@ from .decoding import TaggedSentence, TaggedText
 from .errors import LstmDeployError
 from .metadata import ModelMetadata
 from .predictor import Predictor
+from .segmenter import Segmenter
 from .streaming import Stream, StreamingPredictor
 from .tokenizer import Tokenizer
 from .vocabulary import Vocabulary
@@ -21,6 +22,7 @@ __all__ = [
     "LstmDeployError",
     "ModelMetadata",
     "Predictor",
+    "Segmenter",
     "Stream",
     "StreamingPredictor",
     "TaggedSentence",

@@ -1,6 +1,6 @@
 """A model's card: what a model is for, what it was made of and how good it is, as a JSON object in the file.
 
-FORMAT.md, section 10, is its specification. Knows what a card may hold, not how it gets into a file.
+FORMAT.md, section 11, is its specification. Knows what a card may hold, not how it gets into a file.
 """
 
 import tomllib
@@ -35,7 +35,7 @@ def read_card(path: Path, defaults: Mapping[str, str] | None = None) -> dict[str
     except OSError as e:
         raise InputError(f"{path}: {e.strerror}; pass a TOML file with a model's card") from e
     except (ValueError, RecursionError) as e:
-        raise InputError(f"{path}: not TOML ({e}); see FORMAT.md, section 10, for a card's fields") from e
+        raise InputError(f"{path}: not TOML ({e}); see FORMAT.md, section 11, for a card's fields") from e
     card = value.get("card", value)
     try:
         if isinstance(card, dict):
@@ -43,7 +43,7 @@ def read_card(path: Path, defaults: Mapping[str, str] | None = None) -> dict[str
         if "scores" in check_card(card):
             raise ValueError("has scores; expected none: they are measured on the file")
     except ValueError as e:
-        raise InputError(f"{path}: the card {e}; see FORMAT.md, section 10") from e
+        raise InputError(f"{path}: the card {e}; see FORMAT.md, section 11") from e
     return card
 
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, TypeVar, get_args
 import click
 
 from . import __version__
-from .errors import InputError, LstmDeployError, OutputError, SmallerBatchesWarning
+from .errors import InputError, LstmDeployError, ModelFileError, OutputError, SmallerBatchesWarning
 from .formats import (
     FORMATS,
     OUTPUT_FORMATS,
@@ -27,6 +27,7 @@ from .formats import (
     default_column,
     format_of,
     read_chunks,
+    read_paragraphs,
     read_sentences,
     writer_for,
 )
@@ -438,6 +439,13 @@ def _check_texts(texts: tuple[str, ...], source: Path | None) -> None:
 @click.option("--line-buffered", is_flag=True, help="Answer each sentence before the next is read.")
 @click.option("--window", type=click.IntRange(1), help="Cut longer sentences into windows of so many tokens [never].")
 @click.option("--margin", type=click.IntRange(0), help="With --window: tokens of context on each side [32].")
+@click.option(
+    "--sentences",
+    "unit",
+    type=click.Choice(["lines", "rules"]),
+    help="What a sentence of text is: a line, or what the model's rules find in a paragraph [lines].",
+)
+@click.option("--segmenter", type=_MODEL, help="File or name of what finds words and sentences in raw text.")
 @_cuda_options
 def run(
     texts: tuple[str, ...],
@@ -452,9 +460,13 @@ def run(
     line_buffered: bool,
     window: int | None,
     margin: int | None,
+    unit: str | None,
+    segmenter: Path | None,
     cuda: CudaOptions | None,
 ) -> None:
     """Tag the TEXTs given, a file, or standard input, one sentence a line.
+
+    With --segmenter or --sentences rules the text is raw: sentences go across lines, and end at a blank one.
 
     A streaming file answers each line of standard input at once, whatever part of a sentence it is; an
     empty line ends the sentence.
@@ -463,36 +475,41 @@ def run(
     lstm-deploy run "They ate the fish"
     lstm-deploy run --input corpus.conllu.xz --format conllu --output tagged.conllu
     lstm-deploy run --provider cuda --format jsonl < sentences.txt
+    lstm-deploy run --sentences rules < article.txt
     """
     _check_texts(texts, source)
     if margin is not None and window is None:
         raise click.UsageError("--margin is the context of windows: give --window too")
     from .streaming import StreamingPredictor, is_streaming, open_predictor
-    from .tagging import Cut, tag_sentences, with_progress
+    from .tagging import Cut, sentences_of, tag_sentences, with_progress
     from .windows import MARGIN
 
     chosen = "" if model else f"model: {default_model()}"
     model = model or default_model()
     lines = None if texts else LineReader(source or "-")
     kind = "text" if texts else input_format or format_of(source or "-")
+    raw = _is_raw(segmenter, unit, kind)
     if cuda and len(cuda.devices) > 1 and is_streaming(model):
         raise click.UsageError("a streaming file runs on one GPU: give --device once")
     predictor = open_predictor(model, provider, threads=threads, batch_tokens=batch_tokens, cuda=cuda)
     _say_provider(provider, predictor)
-    tokenizer = predictor.metadata.tokenizer
+    _refuse_segmenter(model, predictor)
     if isinstance(predictor, StreamingPredictor):
         if window is not None:
             raise click.UsageError("--window approximates; a streaming file is exact at any length: leave --window out")
-        if lines is not None and source is None and kind != "conllu":
+        if lines is not None and source is None and kind != "conllu" and not raw:
             _run_stream(predictor, lines, kind, output, form, chosen)
             return
     cut = Cut(window, MARGIN if margin is None else margin)
     settings = {"one_by_one": line_buffered, "scores": form == "jsonl", "cut": cut}
-    if lines is None:
-        sentences: Iterable[Sentence] = (Sentence(tokenizer.tokens(text), text=text) for text in texts)
-        tagged = tag_sentences(predictor, sentences, **settings)
+    if raw:
+        cut_by = _segments(segmenter, predictor, provider, cuda)
+        sentences = sentences_of(cut_by, read_paragraphs(lines) if lines else texts, one_by_one=line_buffered)
     else:
-        tagged = with_progress(tag_sentences(predictor, read_sentences(lines, kind, tokenizer), **settings), lines)
+        sentences = _line_sentences(lines, texts, kind, predictor.metadata.tokenizer)
+    tagged = tag_sentences(predictor, sentences, **settings)
+    if lines is not None:
+        tagged = with_progress(tagged, lines)
     write = writer_for(form, predictor.metadata.column)
     with _sink(output) as stream:
         for sentence, result in _announced(chosen, tagged):
@@ -501,6 +518,37 @@ def run(
                 stream.flush()
     if cut.sentences:
         _say(cut.summary())
+
+
+def _is_raw(segmenter: Path | None, unit: str | None, kind: Format) -> bool:
+    if segmenter and unit:
+        raise click.UsageError("--segmenter says what a sentence is: leave --sentences out")
+    if kind != "text" and (segmenter or unit):
+        raise click.UsageError(f"--segmenter and --sentences are for raw text; the input is {kind}: leave them out")
+    return segmenter is not None or unit == "rules"
+
+
+def _line_sentences(lines: LineReader | None, texts: Iterable[str], kind: Format, tokenizer: Any) -> Iterable[Sentence]:
+    if lines is None:
+        return (Sentence(tokenizer.tokens(text), text=text) for text in texts)
+    return read_sentences(lines, kind, tokenizer)
+
+
+def _refuse_segmenter(model: Path, predictor: Any) -> None:
+    if predictor.metadata.column == "segmentation":
+        raise ModelFileError(
+            f"{model}: finds words and sentences; expected a model that tags words; give this one as --segmenter"
+        )
+
+
+def _segments(segmenter: Path | None, predictor: Any, provider: Provider, cuda: CudaOptions | None) -> Any:
+    """What cuts raw text: the file named, or the rules of the tagger's."""
+    from .segmenter import Segmenter
+    from .sentence_rules import SentenceRules
+
+    if segmenter is None:
+        return SentenceRules(predictor.metadata.tokenizer)
+    return Segmenter.load(segmenter, provider, cuda=cuda)
 
 
 def _announced(line: str, results: Iterable[_T]) -> Iterator[_T]:
@@ -534,6 +582,8 @@ def _run_stream(
 @click.option("--column", type=click.Choice(COLUMNS), help="Gold tags [the model's].")
 @click.option("--unseen-tags", type=click.Choice(["error", "wrong"]), default="error", show_default=True)
 @click.option("--provider", type=_PROVIDERS, default="cpu", show_default=True)
+@click.option("--raw", is_flag=True, help="Find words and sentences in GOLD's text, too; then F1 as CoNLL 2018.")
+@click.option("--segmenter", type=_MODEL, help="With --raw: file or name of what finds them [the model's rules].")
 @click.option("--plots", type=_PATH, metavar="DIR", help="Draw a confusion matrix and a reliability diagram there.")
 @click.option("--json", "as_json", is_flag=True, help="All figures as one JSON object.")
 def evaluate(
@@ -542,20 +592,32 @@ def evaluate(
     column: Column | None,
     unseen_tags: str,
     provider: Provider,
+    raw: bool,
+    segmenter: Path | None,
     plots: Path | None,
     as_json: bool,
 ) -> None:
     """Score MODEL on the tagged file GOLD: accuracy, each tag, unknown words, entities, confidence.
 
+    With --raw nothing of GOLD is given away but its text. A segmenter is always scored so, on words and sentences.
+
     \b
     lstm-deploy eval exported/tagger.onnx test.conllu --json
+    lstm-deploy eval exported/tagger.onnx test.conllu --raw
     """
     from .scoring import describe
     from .streaming import open_predictor
     from .tagging import evaluate_file
 
+    if segmenter and not raw:
+        raise click.UsageError("--segmenter finds words in raw text: give --raw too")
     predictor = open_predictor(model, provider)
     _say_provider(provider, predictor)
+    if raw or predictor.metadata.column == "segmentation":
+        if plots:
+            raise click.UsageError("--plots draws what words are taken for; leave it out where they are found in text")
+        _evaluate_raw(predictor, gold, column, provider, segmenter, as_json)
+        return
     report = evaluate_file(predictor, gold, column, unseen_is_wrong=unseen_tags == "wrong")
     click.echo(json.dumps(report, ensure_ascii=False) if as_json else describe(report))
     if plots:
@@ -566,6 +628,23 @@ def evaluate(
         except OSError as e:
             raise OutputError(f"{plots}: cannot make the folder ({e.strerror}); pass another --plots") from e
         _say(f"drawn: {', '.join(map(str, draw_evaluation(report, plots)))}")
+
+
+def _evaluate_raw(
+    predictor: Any, gold: Path, column: Column | None, provider: Provider, segmenter: Path | None, as_json: bool
+) -> None:
+    """`eval` from raw text."""
+    from .raw_scoring import describe
+    from .segmenter import Segmenter
+    from .tagging import evaluate_raw
+
+    if predictor.metadata.column == "segmentation":
+        if segmenter:
+            raise click.UsageError("--segmenter is for a model that tags words; this one finds them itself")
+        report = evaluate_raw(gold, Segmenter.of(predictor))
+    else:
+        report = evaluate_raw(gold, _segments(segmenter, predictor, provider, None), predictor, column)
+    click.echo(json.dumps(report) if as_json else describe(report))
 
 
 @main.command()

@@ -32,7 +32,10 @@ class TaggedSentence:
 
 @dataclass(slots=True, unsafe_hash=True)
 class TaggedText(TaggedSentence):
-    """A tagged text: ``text[start:end]`` is the token, for each (start, end) of ``offsets``."""
+    """A tagged text, or sentence of one: ``text[start:end]`` is the token, for each (start, end) of ``offsets``.
+
+    White space within a token, which only a segmenter leaves there, is a single space in the token.
+    """
 
     text: str
     offsets: tuple[tuple[int, int], ...]

@@ -14,14 +14,15 @@ from .card import read_fields
 from .crf import Crf, Float
 from .errors import FormatVersionError, MetadataError, MissingMetadataError
 from .features import SubwordFeatures
+from .segmentation import TAGS as SEGMENTATION_TAGS
 from .tokenizer import Tokenizer
 from .vocabulary import CharacterVocabulary, Vocabulary
 
 PREFIX = "lstm_deploy."
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """1 had no precisions but fp32, and its graphs read the features of known words too. 2 had word ids in every
 file, always an unknown word, and no decoder but argmax. 3 gave lengths to every recurrent operator and claimed no
-runtime."""
+runtime. 4 tagged words alone, and its tokenizers said nothing of sentences."""
 _ADDED = {
     2: {"precision": "fp32", "rounding": "{}"},
     3: {"decoder": '{"kind": "argmax"}', "notes": "[]"},
@@ -39,8 +40,8 @@ Precision = Literal["fp32", "fp16", "rows8", "int8"]
 TOLERANCES: Mapping[Precision, float] = {"fp32": 1e-5, "fp16": 1e-5, "rows8": 1e-5, "int8": 0.15}
 """Absolute, and relative to the value: how far a log-probability or emission may be from PyTorch's on the stored
 weights."""
-Column = Literal["upos", "xpos", "tag"]
-COLUMNS = ("upos", "xpos", "tag")
+Column = Literal["upos", "xpos", "tag", "segmentation"]
+COLUMNS = ("upos", "xpos", "tag", "segmentation")
 _T = TypeVar("_T")
 
 
@@ -101,7 +102,7 @@ class ModelMetadata:
         features: hashed features of ``subword_ids``, if it has them.
         characters: those of ``char_ids``, if it has them.
         crf: what the best path of tags is chosen by; None where each token's best tag is taken.
-        column: which column of a corpus the tags are.
+        column: which column of a corpus the tags are; ``segmentation``: they say where its words and sentences begin.
         training: provenance: data, licence, settings, scores.
         versions: package -> version that made the file.
         golden: cases for a client to test itself with.
@@ -271,6 +272,12 @@ class _Reader:
             runtimes=tuple(self._items("runtimes", str)),
             card=self._card(),
         )
+        if (metadata.column == "segmentation") != (metadata.tokenizer.kind == "characters"):
+            raise self._error(
+                "tokenizer", f"is of kind {metadata.tokenizer.kind}; characters and column segmentation go together"
+            )
+        if metadata.column == "segmentation" and not set(metadata.tags) <= set(SEGMENTATION_TAGS):
+            raise self._error("tags", f"are {list(metadata.tags)!s:.100}; expected some of {SEGMENTATION_TAGS}")
         if (metadata.graph_form == "scan_int8") != (metadata.precision == "int8"):
             raise self._error("graph_form", f"is {metadata.graph_form}; scan_int8 and precision int8 go together")
         for key, found, expected in (

@@ -16,6 +16,8 @@ from .errors import ModelFileError, ProviderError
 from .gpus import gpu_names
 from .metadata import ModelMetadata
 from .providers import CudaOptions, Provider, available_cores, import_onnxruntime
+from .segmentation import Segments
+from .sentence_rules import SentenceRules
 from .session import TaggerSession
 from .windows import MARGIN, WINDOW, join_windows, plan_windows
 
@@ -149,6 +151,27 @@ class Predictor:
         offsets = self.metadata.tokenizer.spans(text)
         result = self.predict([text[start:end] for start, end in offsets], scores=scores)
         return TaggedText(result.tokens, result.tags, result.scores, text, tuple(offsets))
+
+    def predict_document(
+        self, text: str, segmenter: Segments | None = None, *, scores: bool = True
+    ) -> list[TaggedText]:
+        """Tags the sentences of a raw text; offsets of all of them are those in ``text``.
+
+        Args:
+            segmenter: what cuts it: a `Segmenter`; default: the model's tokenizer, and the rule for sentences that its
+                file states (`lstm_deploy.sentence_rules`).
+            scores: whether to give the probability of each tag too.
+
+        Raises:
+            UnknownWordError, UnknownCharacterError: as `predict`.
+            ValueError: the model is a segmenter itself.
+        """
+        sentences = (segmenter or SentenceRules(self.metadata.tokenizer)).segment(text)
+        results = self.predict_batch([sentence.tokens for sentence in sentences], scores=scores)
+        return [
+            TaggedText(result.tokens, result.tags, result.scores, text, sentence.offsets)
+            for sentence, result in zip(sentences, results, strict=True)
+        ]
 
     def predict_batch(self, sentences: Sequence[Tokens], *, scores: bool = True) -> list[TaggedSentence]:
         """Tags many sentences; results in the order given.

@@ -13,8 +13,12 @@ from tqdm import tqdm
 from .decoding import TaggedSentence
 from .errors import InputError
 from .formats import LineReader, Sentence, check_tags, read_gold
+from .formats.documents import read_documents
+from .formats.reading import CONLLU_FIELD
 from .metadata import Column
+from .raw_scoring import RawTextScorer
 from .scoring import Scorer
+from .segmentation import Segments
 from .streaming import AnyPredictor, StreamingPredictor
 from .windows import MARGIN, Window, join_windows, plan_windows
 
@@ -119,6 +123,56 @@ def with_progress(
             tokens += len(pair[0].tokens)
             if not bar.disable and bar.update(lines.position() - bar.n):
                 bar.set_postfix_str(f"{tokens / max(bar.format_dict['elapsed'], 1e-9):,.0f} tokens/s", refresh=False)
+
+
+def sentences_of(segments: Segments, texts: Iterable[str], *, one_by_one: bool = False) -> Iterator[Sentence]:
+    """The sentences of raw texts, each with the part of its text that it stands in.
+
+    Args:
+        one_by_one: cut each text before the next is read.
+    """
+    waiting: deque[str] = deque()
+
+    def read() -> Iterator[str]:
+        for text in texts:
+            waiting.append(text)
+            yield text
+
+    for found in map(segments.segment, read()) if one_by_one else segments.segment_stream(read()):
+        text = waiting.popleft()
+        for sentence in found:
+            part = text[sentence.offsets[0][0] : sentence.offsets[-1][1]]
+            yield Sentence(list(sentence.tokens), text=part)
+
+
+def evaluate_raw(
+    gold: str | Path, segments: Segments, predictor: AnyPredictor | None = None, column: Column | None = None
+) -> dict[str, Any]:
+    """The report of `lstm_deploy.raw_scoring`: sentences and words found in the text of a treebank, and their tags.
+
+    Args:
+        gold: CoNLL-U.
+        predictor: what tags the words; None: they are not tagged.
+        column: where the gold tags are; default: the predictor's.
+
+    Raises:
+        InputError: malformed, without a sentence, or not in CoNLL-U; or it has no such column.
+    """
+    column = (column or predictor.metadata.column) if predictor else None
+    if predictor and column not in CONLLU_FIELD:
+        raise InputError(f"{gold}: CoNLL-U has no column {column}; pass --column upos or xpos")
+    scorer = RawTextScorer(column)
+    documents = list(read_documents(gold, column))
+    if not documents:
+        raise InputError(f"{gold}: no sentences; expected at least one")
+    found = list(segments.segment_stream(document.text for document in documents))
+    if predictor:
+        words = (sentence.tokens for sentences in found for sentence in sentences)
+        results = predictor.predict_stream(words, scores=False)
+    for document, sentences in zip(documents, found, strict=True):
+        tags = [next(results).tags for _ in sentences] if predictor else None
+        scorer.add(document, [sentence.offsets for sentence in sentences], tags)
+    return scorer.report()
 
 
 def evaluate_file(

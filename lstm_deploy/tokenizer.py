@@ -1,8 +1,9 @@
 """Text -> tokens with character offsets, by rules that are written down in the model.
 
-Two kinds. ``whitespace``: a token is a run of non-space characters. ``words``: the rules below,
+Three kinds. ``whitespace``: a token is a run of non-space characters. ``words``: the rules below,
 with three lists that training reads off the corpus (`lstm_deploy.training.tokenization`), so
-that the predictor cuts text as the training data was cut. FORMAT.md specifies both.
+that the predictor cuts text as the training data was cut. ``characters``: every code point and every
+run of white space, for taggers that say where words begin. FORMAT.md specifies them.
 
 It does not know words, tags or models; offsets count code points.
 """
@@ -15,9 +16,13 @@ from typing import Any, Literal
 
 from .unicode14 import classes, lower
 
-Kind = Literal["whitespace", "words"]
+Kind = Literal["whitespace", "words", "characters"]
+KINDS: tuple[Kind, ...] = ("whitespace", "words", "characters")
+LINE_BREAKS = "\n\v\f\r\x85\u2028\u2029"
+"""Code points that end a line."""
 JOINERS = "-'’./_&@:·"
 """Punctuation that may stand inside a word; `Tokenizer.split` names those that part it instead."""
+ENDS, CLOSERS = ".!?…", "\"'”’)]»"
 
 # The patterns below read a text of the same length in which a letter is "a", a number "0", a mark
 # or format character "m", the zero-width joiner "j", white space "s"; all the rest is itself.
@@ -33,21 +38,25 @@ class Tokenizer:
     """How this model cuts a text into tokens.
 
     Attributes:
-        kind: ``whitespace`` or ``words``.
+        kind: ``whitespace``, ``words`` or ``characters``.
         keep: words that stay whole whatever the rules say (``Mr.``, ``:)``).
         suffixes: lower-cased ends that are a token of their own (``n't``, ``'s``).
         split: those of JOINERS that part the letters around them (``-`` in UD English EWT).
+        ends: characters that end a sentence (`lstm_deploy.sentence_rules`).
+        closers: characters that may follow them, still of the same sentence.
     """
 
     kind: Kind = "words"
     keep: frozenset[str] = frozenset()
     suffixes: tuple[str, ...] = ()
     split: str = ""
+    ends: str = ENDS
+    closers: str = CLOSERS
     _inner: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.kind not in ("whitespace", "words"):
-            raise ValueError(f"tokenizer kind {self.kind!r} is not known (whitespace, words)")
+        if self.kind not in KINDS:
+            raise ValueError(f"tokenizer kind {self.kind!r} is not known ({', '.join(KINDS)})")
         joiners = "".join(re.escape(c) for c in JOINERS if c not in self.split)
         join = rf"(?:[{joiners}](?=[a0])|(?<=0)[.,:](?=0))" if joiners else r"(?:(?<=0)[.,:](?=0))"
         pattern = rf"[a0](?:[a0mj]|{join})*|{_RUN.pattern}"
@@ -55,21 +64,34 @@ class Tokenizer:
 
     def to_json(self) -> dict[str, Any]:
         """The spec as a JSON object."""
-        return {"kind": self.kind, "keep": sorted(self.keep), "suffixes": list(self.suffixes), "split": self.split}
+        return {
+            "kind": self.kind,
+            "keep": sorted(self.keep),
+            "suffixes": list(self.suffixes),
+            "split": self.split,
+            "ends": self.ends,
+            "closers": self.closers,
+        }
 
     @classmethod
     def from_json(cls, spec: dict[str, Any]) -> "Tokenizer":
-        """The tokenizer that `to_json` wrote.
+        """The tokenizer that `to_json` wrote, here or before it knew of sentences.
 
         Raises:
             KeyError, TypeError, ValueError: it is not one.
         """
-        if not all(isinstance(item, str) for item in [*spec["keep"], *spec["suffixes"], spec["split"]]):
+        marks = spec["split"], spec.get("ends", ENDS), spec.get("closers", CLOSERS)
+        if not all(isinstance(item, str) for item in [*spec["keep"], *spec["suffixes"], *marks]):
             raise TypeError("the tokenizer's lists hold something other than strings")
-        return cls(spec["kind"], frozenset(spec["keep"]), tuple(spec["suffixes"]), spec["split"])
+        return cls(spec["kind"], frozenset(spec["keep"]), tuple(spec["suffixes"]), *marks)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Start and end of each token in ``text``: ascending, not overlapping, never empty, no space left out."""
+        """Start and end of each token in ``text``: ascending, not overlapping, never empty, with all but white space.
+
+        Of kind ``characters`` with the white space, too.
+        """
+        if self.kind == "characters":
+            return [match.span() for match in re.finditer("s+|[^s]", classes(text))]
         letters = _letters(text)
         chunks = ((m.start(), m.end()) for m in re.finditer(r"[^s]+", letters))
         if self.kind == "whitespace":
@@ -77,8 +99,12 @@ class Tokenizer:
         return [span for start, end in chunks for span in self._chunk(text, letters, start, end)]
 
     def tokens(self, text: str) -> list[str]:
-        """The tokens of ``text``, in order."""
-        return [text[start:end] for start, end in self.spans(text)]
+        """The tokens of ``text``, in order: what stands at their spans.
+
+        Of kind ``characters`` white space is a line feed where a line ends in it, else a space.
+        """
+        found = [text[start:end] for start, end in self.spans(text)]
+        return [_white(token) for token in found] if self.kind == "characters" else found
 
     def _chunk(self, text: str, letters: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Peel punctuation off both ends until what is left is whole, then cut that by the rules."""
@@ -118,6 +144,12 @@ class Tokenizer:
             cuts.append(cuts[-1] - size)
         bounds = [start, *reversed(cuts)]
         yield from pairwise(bounds)
+
+
+def _white(token: str) -> str:
+    if classes(token[0]) != "s":
+        return token
+    return "\n" if any(char in LINE_BREAKS for char in token) else " "
 
 
 def _letters(text: str) -> str:

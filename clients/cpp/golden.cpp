@@ -64,7 +64,7 @@ struct Client {
             refuse("has no metadata lstm_deploy." + key + "; expected a file of format 4; export again");
         };
         const auto metadata = [&](const std::string& key) { return json::parse(text(key)); };
-        check_known("the format version", text("format_version"), {"1", "2", "3", "4"});
+        check_known("the format version", text("format_version"), {"1", "2", "3", "4", "5"});
         if (!holds(metadata("runtimes"), "openvino"))
             refuse("claims the runtimes " + text("runtimes") + "; expected openvino; export with --target portable");
         check_known("the precision", text("precision"), {"fp32", "fp16", "rows8"});

@@ -9,6 +9,7 @@ from ..errors import AccuracyError, InputError
 from ..formats import read_gold
 from ..scoring import Scorer
 from ..streaming import AnyPredictor
+from ..training.corpus import read_windows
 
 MAX_DROP = 0.1
 """Points (hundredths) of accuracy, and of entity F1 where the tags are IOB2."""
@@ -42,7 +43,9 @@ def rounding_cost(exact: AnyPredictor, rounded: AnyPredictor, settings: Rounding
     """
     if settings.dev.exists() and not settings.dev.is_file():
         raise InputError(f"{settings.dev}: not a regular file; expected one that can be read twice: save it first")
-    gold = [s for s in read_gold(settings.dev, exact.metadata.column) if s.tokens]
+    column = exact.metadata.column
+    spelt = column == "segmentation"
+    gold = read_windows(settings.dev, held_out=True) if spelt else list(read_gold(settings.dev, column))
     if not gold:
         raise InputError(f"{settings.dev}: no sentences; expected at least one tagged sentence")
     scores, answers = {}, {}

@@ -14,6 +14,7 @@ from .reading import (
     format_of,
     read_chunks,
     read_gold,
+    read_paragraphs,
     read_sentences,
 )
 from .streams import LineReader, atomic_output
@@ -33,6 +34,7 @@ __all__ = [
     "format_of",
     "read_chunks",
     "read_gold",
+    "read_paragraphs",
     "read_sentences",
     "writer_for",
 ]

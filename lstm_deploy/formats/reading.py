@@ -10,6 +10,7 @@ from typing import Literal
 from ..errors import InputError, UnknownTagError
 from ..metadata import Column
 from ..tokenizer import Tokenizer
+from ..unicode14 import classes
 from .streams import COMPRESSIONS, LineReader
 
 Format = Literal["text", "conllu", "columns", "jsonl"]
@@ -94,7 +95,22 @@ def read_sentences(lines: LineReader, form: Format, tokenizer: Tokenizer) -> Ite
         return _read_text(lines, tokenizer)
     if form == "jsonl":
         return _read_jsonl(lines, tokenizer, gold=False)
-    return _read_conllu(lines, None) if form == "conllu" else _read_columns(lines, gold=False)
+    found = read_conllu(lines, None) if form == "conllu" else _read_columns(lines, gold=False)
+    return found if tokenizer.kind != "characters" else (_spelt(sentence, tokenizer) for sentence in found)
+
+
+def read_paragraphs(lines: LineReader) -> Iterator[str]:
+    """The paragraphs of a plain text, line feeds included, as soon as a line of nothing but white space ends each."""
+    paragraph: list[str] = []
+    for number, line in lines:
+        line = line.removeprefix("\ufeff") if number == 1 else line
+        if classes(line).strip("s"):
+            paragraph.append(line)
+        elif paragraph:
+            yield "".join(paragraph)
+            paragraph = []
+    if paragraph:
+        yield "".join(paragraph)
 
 
 def read_chunks(lines: LineReader, form: Format, tokenizer: Tokenizer) -> Iterator[Sentence]:
@@ -125,6 +141,8 @@ def read_gold(path: str | Path, column: Column | None = None) -> Iterator[Senten
     default = default_column(path)
     column = column or default
     form = format_of(path)
+    if column == "segmentation":
+        raise InputError(f"{path}: characters are read off documents, not sentences; pass --column {default}")
     if (form == "conllu") != (column in CONLLU_FIELD):
         names = "upos or xpos" if form == "conllu" else "tag"
         raise InputError(f"{path}: a {form} file has no column {column}; pass --column {names}")
@@ -134,7 +152,7 @@ def read_gold(path: str | Path, column: Column | None = None) -> Iterator[Senten
     elif form == "columns":
         sentences = _read_columns(lines, gold=True)
     else:
-        sentences = _read_conllu(lines, column)
+        sentences = read_conllu(lines, column)
     return (sentence for sentence in sentences if sentence.tokens)
 
 
@@ -154,6 +172,12 @@ def check_tags(path: str | Path, sentences: Iterable[Sentence], tags: Sequence[s
                 "with --unseen-tags wrong"
             )
         yield sentence
+
+
+def _spelt(sentence: Sentence, tokenizer: Tokenizer) -> Sentence:
+    """A sentence of words as one of characters."""
+    text = sentence.text if sentence.text is not None else " ".join(sentence.tokens)
+    return Sentence(tokenizer.tokens(text), text=text)
 
 
 def _read_text(lines: LineReader, tokenizer: Tokenizer) -> Iterator[Sentence]:
@@ -233,7 +257,12 @@ def _read_tokens(lines: LineReader) -> Iterator[Sentence]:
         yield Sentence(tokens, lines=[number] * len(tokens))
 
 
-def _read_conllu(lines: LineReader, column: str | None) -> Iterator[Sentence]:
+def read_conllu(lines: LineReader, column: str | None) -> Iterator[Sentence]:
+    """Every sentence of a CoNLL-U file with its own lines; gold tags where a ``column`` is named.
+
+    Raises:
+        InputError: malformed, naming the line.
+    """
     sentence = Sentence()
     ended = False
     for number, raw in lines:

@@ -9,9 +9,11 @@ from typing import Any
 
 from ..errors import InputError
 from ..formats import Sentence, read_gold
+from ..formats.documents import read_documents
 from ..metadata import Column
 from ..vocabulary import Case, Vocabulary
 from . import tutorial
+from .segmentation import held_out_sequences, training_sequences
 
 
 @dataclass
@@ -31,15 +33,19 @@ class Corpus:
         return sum(len(sentence.tokens) for sentence in self.sentences)
 
 
-def read_corpus(paths: Sequence[str | Path], column: Column | None) -> Corpus:
-    """All sentences of the files.
+def read_corpus(paths: Sequence[str | Path], column: Column | None, *, held_out: bool = False) -> Corpus:
+    """All sentences of the files; of column ``segmentation`` their characters, in windows.
+
+    Args:
+        held_out: the files are to score by: windows are neither drawn nor broken.
 
     Raises:
         InputError: malformed or empty.
     """
     corpus = Corpus([])
     for path in paths:
-        sentences = list(read_gold(path, column))
+        spelt = column == "segmentation"
+        sentences = read_windows(path, held_out=held_out) if spelt else list(read_gold(path, column))
         if not sentences:
             raise InputError(f"{path}: no sentences; expected at least one tagged sentence")
         source = {
@@ -51,6 +57,16 @@ def read_corpus(paths: Sequence[str | Path], column: Column | None) -> Corpus:
         corpus.sentences += sentences
         corpus.sources.append(source)
     return corpus
+
+
+def read_windows(path: str | Path, *, held_out: bool) -> list[Sentence]:
+    """The characters of a file of documents in windows, which for training are drawn and broken.
+
+    Raises:
+        InputError: malformed, or not in CoNLL-U.
+    """
+    documents = list(read_documents(path))
+    return held_out_sequences(documents) if held_out else training_sequences(documents)
 
 
 def tutorial_corpus() -> Corpus:

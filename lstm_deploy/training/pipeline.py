@@ -22,6 +22,7 @@ UnseenTags = Literal["error", "wrong"]
 VECTOR_WORDS = 20_000
 _SAMPLES = 3
 _SAMPLE_TOKENS = range(3, 26)
+_SAMPLE_CHARACTERS = 120
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ def train_tagger(
         recipe,
         vocabulary,
         tags,
-        learn_tokenizer(train.sentences) if data.train else Tokenizer("whitespace"),
-        samples=_samples(held_out.get("dev", train).sentences),
+        _tokenizer(recipe, train, bool(data.train)),
+        samples=_samples(held_out.get("dev", train).sentences, recipe.column == "segmentation"),
     )
     report(f"{train.tokens} tokens in {len(train.sentences)} sentences, {len(vocabulary)} words, {len(tags)} tags")
     trainer = Trainer(checkpoint, output, singletons=singletons, identity=identity, vectors=vectors, soft=soft)
@@ -124,8 +125,14 @@ def train_tagger(
     return checkpoint
 
 
+def _tokenizer(recipe: Recipe, train: Corpus, learned: bool) -> Tokenizer:
+    if recipe.column == "segmentation":
+        return Tokenizer("characters")
+    return learn_tokenizer(train.sentences) if learned else Tokenizer("whitespace")
+
+
 def _read_held_out(path: Path, recipe: Recipe, tags: tuple[str, ...], unseen_tags: UnseenTags) -> Corpus:
-    corpus = read_corpus([path], recipe.column)
+    corpus = read_corpus([path], recipe.column, held_out=True)
     if unseen_tags == "error":
         corpus.sentences = list(check_tags(path, corpus.sentences, tags))
     return corpus
@@ -160,7 +167,10 @@ def _prepare(
             )
 
 
-def _samples(sentences: Sequence[Sentence]) -> list[dict[str, Any]]:
-    """A few short sentences, for the golden cases of the exported file."""
+def _samples(sentences: Sequence[Sentence], spelt: bool) -> list[dict[str, Any]]:
+    """A few short sentences, or of characters the beginnings of windows, for the golden cases of the exported file."""
+    if spelt:
+        parts = [sentence.tokens[:_SAMPLE_CHARACTERS] for sentence in sentences[:_SAMPLES]]
+        return [{"tokens": tokens, "text": "".join(tokens)} for tokens in parts]
     short = (sentence for sentence in sentences if len(sentence.tokens) in _SAMPLE_TOKENS)
     return [{"tokens": sentence.tokens, "text": sentence.text} for sentence in islice(short, _SAMPLES)]

@@ -9,8 +9,7 @@ its own tokens; with ``--folds`` each of its sentences is labelled by the teache
 by the treebank's tokenizer (`lstm_deploy.training.tokenization`) and labelled by ``--teacher``. A killed run goes on
 where it stopped (``parts/``, which may be removed afterwards); the same input gives the same bytes.
 
-A line of text ends a sentence; so does a run of ``.``, ``!``, ``?`` or ``…`` with the closing quotes and brackets
-that touch it, where white space and no lower-case letter follow, and no single letter (an initial) stands before.
+A line of text ends a sentence, and within one the package's rule does (`lstm_deploy.sentence_rules`).
 """
 
 import argparse
@@ -30,10 +29,10 @@ from teacher import Pieces, Teacher, fold_of, load, log_probs
 
 from lstm_deploy.errors import InputError, MissingDependencyError
 from lstm_deploy.formats import atomic_output, read_gold
+from lstm_deploy.sentence_rules import SentenceRules
 from lstm_deploy.tokenizer import Tokenizer
 from lstm_deploy.training.tokenization import learn_tokenizer
 
-_ENDS, _CLOSERS = set(".!?…"), set("\"'”’)]»")
 _MARKUP = re.compile(r"[<>{}\[\]|=#*\\]")
 _SIZES = range(3, 81)  # tokens of a sentence that is kept
 _PART = 2000  # sentences labelled between two saves
@@ -60,21 +59,8 @@ class Source:
 
 def sentences(text: str, tokenizer: Tokenizer) -> Iterator[list[str]]:
     """The sentences of ``text`` as tokens, by the rule at the top of this file."""
-    for line in text.splitlines():
-        spans = tokenizer.spans(line)
-        tokens = [line[a:b] for a, b in spans]
-        start = i = 0
-        while i < len(tokens):
-            stop = i + 1
-            if set(tokens[i]) <= _ENDS and not (i > start and len(tokens[i - 1]) == 1 and tokens[i - 1].isalpha()):
-                while stop < len(tokens) and tokens[stop] in _CLOSERS and spans[stop][0] == spans[stop - 1][1]:
-                    stop += 1
-                if stop < len(tokens) and spans[stop][0] > spans[stop - 1][1] and not tokens[stop][0].islower():
-                    yield tokens[start:stop]
-                    start = stop
-            i = stop
-        if start < len(tokens):
-            yield tokens[start:]
+    for found in SentenceRules(tokenizer).segment_stream(text.splitlines()):
+        yield from (list(sentence.tokens) for sentence in found)
 
 
 def collect(source: Source, tokenizer: Tokenizer, seen: set[tuple[str, ...]]) -> list[list[str]]:

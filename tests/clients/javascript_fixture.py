@@ -26,6 +26,7 @@ TREEBANKS = ("ud-english-ewt", "ud-turkish-imst", "ud-chinese-gsd-1.4")
 NAMES = ("territories", "languages", "scripts", "variants", "currency_names")
 TOKENIZERS = (
     Tokenizer("whitespace"),
+    Tokenizer("characters"),
     Tokenizer("words"),
     Tokenizer("words", frozenset({"Mr.", ":)", "o'clock", "U.S.", "etc."}), ("'s", "n't", "'ll", "s"), "-"),
     Tokenizer("words", frozenset({"İst.", "東京"}), ("'da", "ı", "ği", "的", "\U00010428"), "'’/·"),

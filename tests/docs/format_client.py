@@ -43,7 +43,7 @@ class Client:
             key.removeprefix("lstm_deploy."): value
             for key, value in self.session.get_modelmeta().custom_metadata_map.items()
         }
-        assert int(raw["format_version"]) == 4
+        assert int(raw["format_version"]) in (4, 5)
         self.meta = {
             k: v if k in ("format_version", "graph_form", "precision", "column") else json.loads(v)
             for k, v in raw.items()
@@ -58,6 +58,8 @@ class Client:
         self.ids = {word: i for i, word in enumerate(self.meta["words"]) if word is not None}
 
     def tokens(self, text):
+        if self.meta["tokenizer"]["kind"] == "characters":
+            return [token for token, _, _ in characters(text)]
         found, chunk = [], ""
         for char in [*text, " "]:
             if role(char) != "s":
@@ -129,6 +131,62 @@ class Client:
             cut.append(word[-n:])
             word = word[:-n]
         return [word, *reversed(cut)]
+
+    def sentences_by_rule(self, text):
+        """Section 10, by rules: tokens of each sentence."""
+        spec, found = self.meta["tokenizer"], []
+        ends, closers = spec.get("ends", ".!?…"), spec.get("closers", "\"'”’)]»")
+        for paragraph in paragraphs(text):
+            tokens, starts, at = self.tokens(paragraph), [], 0
+            for token in tokens:
+                at = paragraph.index(token, at)
+                starts.append(at)
+                at += len(token)
+            touches = [i > 0 and starts[i - 1] + len(tokens[i - 1]) == starts[i] for i in range(len(tokens))]
+            sentence, i = [], 0
+            while i < len(tokens):
+                initial = bool(sentence) and len(sentence[-1]) == 1 and kind_of(sentence[-1]) in "ul"
+                is_end = all(char in ends for char in tokens[i]) and not initial
+                sentence.append(tokens[i])
+                i += 1
+                if not is_end:
+                    continue
+                while i < len(tokens) and touches[i] and len(tokens[i]) == 1 and tokens[i] in closers:
+                    sentence.append(tokens[i])
+                    i += 1
+                if i < len(tokens) and not touches[i] and kind_of(tokens[i][0]) != "l":
+                    found.append(sentence)
+                    sentence = []
+            if sentence:
+                found.append(sentence)
+        return found
+
+    def segment(self, text):
+        """Section 10, by a segmenter: words of each sentence."""
+        assert self.meta["column"] == "segmentation"
+        found = []
+        for paragraph in paragraphs(text):
+            chars = characters(paragraph)
+            tag_ids, _ = self.run([[token for token, _, _ in chars]])[0]
+            sentences, white = [], None
+            for (token, start, end), tag_id in zip(chars, tag_ids, strict=True):
+                tag = self.meta["tags"][tag_id]
+                if token in (" ", "\n"):
+                    white = tag
+                    continue
+                goes_on = tag not in ("sentence", "token") and (white is None or white == tag == "inside")
+                if not sentences or tag == "sentence":
+                    sentences.append([[start, end]])
+                elif goes_on:
+                    sentences[-1][-1][1] = end
+                else:
+                    sentences[-1].append([start, end])
+                white = None
+            for words in sentences:
+                found.append(
+                    ["".join(" " if c in " \n" else c for c, _, _ in characters(paragraph[a:b])) for a, b in words]
+                )
+        return found
 
     def arrays(self, sentences):
         shape = (len(sentences), max(map(len, sentences)))
@@ -258,6 +316,35 @@ class Client:
         for t in range(n - 2, -1, -1):
             b[t] = [log_sum_exp(transitions[i] + emissions[t + 1] + b[t + 1]) for i in range(tags)]
         return np.exp(a + b - log_sum_exp(a[-1] + end))
+
+
+def characters(text):
+    """(token, start, end) of each, by kind ``characters``."""
+    found = []
+    for at, char in enumerate(text):
+        if kind_of(char) != "s":
+            found.append((char, at, at + 1))
+            continue
+        token = "\n" if char in "\n\v\f\r\x85\u2028\u2029" else " "
+        if found and found[-1][0] in (" ", "\n"):
+            token = max(token, found[-1][0], key=" \n".index)
+            found[-1] = (token, found[-1][1], at + 1)
+        else:
+            found.append((token, at, at + 1))
+    return found
+
+
+def paragraphs(text):
+    """Section 10's: what stands between runs of white space with two line breaks or more."""
+    found, start = [], 0
+    for token, first, last in [*characters(text), ("\n", len(text), len(text))]:
+        if token not in (" ", "\n"):
+            continue
+        run = text[first:last].replace("\r\n", "\n")
+        if sum(char in "\n\v\f\r\x85\u2028\u2029" for char in run) > 1 or first in (0, len(text)) or last == len(text):
+            found.append(text[start:first])
+            start = last
+    return [paragraph for paragraph in found if paragraph]
 
 
 def log_sum_exp(values):

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_deploy import Predictor, StreamingPredictor
+from lstm_deploy import Predictor, Segmenter, StreamingPredictor
 from lstm_deploy.errors import UnknownCharacterError
 from lstm_deploy.formats import read_gold
+from lstm_deploy.sentence_rules import SentenceRules
 from lstm_deploy.tokenizer import Tokenizer
 
 if unicodedata.unidata_version != "14.0.0":
@@ -25,7 +26,7 @@ MODELS = [
     ROOT / "exported" / "tutorial.onnx",
     *(
         DATA_MODELS / f"{name}.onnx"
-        for name in ("subword", "subword-int8", "characters-crf", "characters", "streaming")
+        for name in ("subword", "subword-int8", "characters-crf", "characters", "segmenter", "streaming")
     ),
 ]
 DATA = ROOT.parent / "shared" / "data"
@@ -115,6 +116,31 @@ def test_spelling(token):
             client.row(token)
     else:
         assert client.row(token)["char_ids"] == ids
+
+
+RAW = st.text(
+    st.sampled_from(" \n\r\t.!?\"'aZé9東\x00\x85\u2028\u00a0🙂") | st.characters(exclude_categories=["Cs"]), max_size=60
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(RAW)
+def test_raw_text_by_a_segmenter(text):
+    path = DATA_MODELS / "segmenter.onnx"
+    client, _ = _both(path)
+    assert client.segment(text) == [list(sentence.tokens) for sentence in _segmenter(path).segment(text)]
+
+
+@cache
+def _segmenter(path):
+    return Segmenter.load(path)
+
+
+@settings(max_examples=300, deadline=None)
+@given(RAW)
+def test_raw_text_by_rules(client, predictor, text):
+    rules = SentenceRules(predictor.metadata.tokenizer)
+    assert client.sentences_by_rule(text) == [list(sentence.tokens) for sentence in rules.segment(text)]
 
 
 def _agree(client, predictor, text):

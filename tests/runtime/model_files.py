@@ -17,6 +17,8 @@ CHARACTERS_CRF = SUBWORD.with_name("characters-crf.onnx")
 """Words, all of them known, and characters; ends in a CRF."""
 STREAMING = SUBWORD.with_name("streaming.onnx")
 """Words and hashed features, two forward layers, states in and out."""
+SEGMENTER = SUBWORD.with_name("segmenter.onnx")
+"""Characters as tokens, random tags: where it cuts means nothing, that it cuts well-formed does."""
 PREFIX = "lstm_deploy."
 
 

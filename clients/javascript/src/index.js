@@ -23,6 +23,7 @@ export {
   UnknownWordError,
 } from "./errors.js";
 export { FORMAT_VERSION } from "./metadata.js";
+export { Segmenter } from "./segmenter.js";
 export { readModel } from "./session.js";
 export { Stream, StreamingTagger } from "./streaming.js";
 export { Tagger } from "./tagger.js";
@@ -33,6 +34,7 @@ export { Tagger } from "./tagger.js";
 /** @typedef {import("./tagger.js").TaggedText} TaggedText */
 /** @typedef {import("./tagger.js").TagProbability} TagProbability */
 /** @typedef {import("./tagger.js").LoadOptions} LoadOptions */
+/** @typedef {import("./segmenter.js").TextSentence} TextSentence */
 /** @typedef {import("./tokenizer.js").Span} Span */
 /** @typedef {import("./entities.js").Entity} Entity */
 /** @typedef {import("./golden.js").GoldenReport} GoldenReport */

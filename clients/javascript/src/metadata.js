@@ -12,7 +12,7 @@ import { CharacterVocabulary, Vocabulary } from "./vocabulary.js";
 
 const PREFIX = "lstm_deploy.";
 /** The newest format version that this client reads; all older ones too. */
-export const FORMAT_VERSION = 4;
+export const FORMAT_VERSION = 5;
 /**
  * Version, a key it brought, and what that is in files older than it.
  *
@@ -32,7 +32,8 @@ export const GRAPH_FORMS = ["reverse_sequence", "sequence_lens", "gate", "scan_i
  * relative to the value.
  */
 export const TOLERANCES = { fp32: 1e-5, fp16: 1e-5, rows8: 1e-5, int8: 0.15 };
-const COLUMNS = /** @type {const} */ (["upos", "xpos", "tag"]);
+const SEGMENTATION_TAGS = ["inside", "outside", "sentence", "token"];
+const COLUMNS = /** @type {const} */ (["upos", "xpos", "tag", "segmentation"]);
 
 /**
  * An input of the graph, with the fields that FORMAT.md gives its kind (section 2).
@@ -90,7 +91,7 @@ const COLUMNS = /** @type {const} */ (["upos", "xpos", "tag"]);
  * @property {number} formatVersion
  * @property {string} graphForm
  * @property {"fp32" | "fp16" | "rows8" | "int8"} precision how weights are stored
- * @property {"upos" | "xpos" | "tag"} column what the tags are
+ * @property {"upos" | "xpos" | "tag" | "segmentation"} column what the tags are
  * @property {readonly InputSpec[]} inputs in the graph's order
  * @property {readonly OutputSpec[]} outputs in the graph's order
  * @property {Readonly<Decoder>} decoder
@@ -147,6 +148,7 @@ export function readMetadata(properties) {
   const metadata = frozen(readFields(values, version));
   const kinds = inputKinds(values, metadata);
   checkForm(values, metadata);
+  checkSegmentation(values, metadata);
   const word = kinds.get("word_ids");
   const spelt = kinds.get("char_ids");
   const states = values.usable("inputs", "has no usable state", () => readStates(metadata.inputs));
@@ -217,6 +219,19 @@ function readVersion(values) {
     );
   }
   return version;
+}
+
+/**
+ * @param {Values} values
+ * @param {ModelMetadata} metadata
+ */
+function checkSegmentation(values, { column, tokenizer, tags }) {
+  if ((column === "segmentation") !== (tokenizer.kind === "characters")) {
+    throw values.error("tokenizer", `is of kind ${shown(tokenizer.kind)}; characters and column segmentation go together`);
+  }
+  if (column === "segmentation" && !tags.every((tag) => SEGMENTATION_TAGS.includes(tag))) {
+    throw values.error("tags", `are ${shown(tags.join(", "))}; expected some of ${SEGMENTATION_TAGS.join(", ")}`);
+  }
 }
 
 /**

@@ -9,6 +9,8 @@ import { classCodes, lower } from "./unicode14.js";
 
 /** Punctuation that may stand inside a word; `split` names those that part it instead. */
 const JOINERS = "-'’./_&@:·";
+const KINDS = ["whitespace", "words", "characters"];
+const LINE_BREAK = /[\n\v\f\r\u0085\u2028\u2029]/;
 const ZWJ = 0x200d;
 const POINT = codePoint(".");
 const COMMA = codePoint(",");
@@ -28,7 +30,7 @@ const PUNCTUATION = 6;
 const ROLE_OF_CLASS = rolesOfClasses();
 
 /**
- * One token of a text: `text.slice(start, end) === token`.
+ * One token of a text: `text.slice(start, end) === token`, but for white space of kind `characters`.
  *
  * @typedef {{ token: string, start: number, end: number }} Span
  */
@@ -37,7 +39,7 @@ const ROLE_OF_CLASS = rolesOfClasses();
  * The tokenizer's entry in the metadata.
  *
  * @typedef {object} TokenizerSpec
- * @property {"whitespace" | "words"} kind
+ * @property {"whitespace" | "words" | "characters"} kind
  * @property {readonly string[]} keep words that stay whole whatever the rules say (`Mr.`, `:)`)
  * @property {readonly string[]} suffixes lower-cased ends that are a token of their own (`n't`, `'s`)
  * @property {string} split those of the characters inside words that part the letters around them
@@ -58,8 +60,8 @@ export class Tokenizer {
    * @throws {TypeError | RangeError} it is not one
    */
   constructor(spec) {
-    if (spec.kind !== "whitespace" && spec.kind !== "words") {
-      throw new RangeError(`tokenizer kind ${shown(spec.kind)} is not known (whitespace, words)`);
+    if (!KINDS.includes(spec.kind)) {
+      throw new RangeError(`tokenizer kind ${shown(spec.kind)} is not known (${KINDS.join(", ")})`);
     }
     for (const list of [spec.keep, spec.suffixes]) {
       if (!Array.isArray(list)) throw new TypeError("keep or suffixes is not a list");
@@ -78,7 +80,7 @@ export class Tokenizer {
 
   /**
    * The tokens of `text`, in order, with UTF-16 offsets; they never overlap, and no character but white space is left
-   * out.
+   * out. Of kind `characters` that is a token too: a line feed where a line ends in it, else a space.
    *
    * @param {string} text
    * @returns {Span[]}
@@ -92,6 +94,15 @@ export class Tokenizer {
     const found = [];
     let start = 0;
     while (start < size) {
+      if (this.#kind === "characters") {
+        let end = start + 1;
+        if (roles[start] === SPACE) while (end < size && roles[end] === SPACE) end++;
+        const span = letters.span(start, end);
+        if (roles[start] === SPACE) span.token = LINE_BREAK.test(span.token) ? "\n" : " ";
+        found.push(span);
+        start = end;
+        continue;
+      }
       if (roles[start] === SPACE) {
         start++;
         continue;

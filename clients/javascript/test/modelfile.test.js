@@ -89,7 +89,7 @@ test("versions", () => {
   refused(
     rewritten(bytes, { format_version: String(FORMAT_VERSION + 1) }),
     FormatVersionError,
-    /^the model file is of format version 5, newer than 4, .*; install a newer lstm-deploy$/,
+    /^the model file is of format version 6, newer than 5, .*; install a newer lstm-deploy$/,
   );
   for (const version of ["0", "-1", "1.5", "three", "", " 3", "9999999999"]) {
     refused(

@@ -6,6 +6,7 @@
 ``characters-crf.onnx``: words, none of them unknown, and characters through an LSTM; ends in a CRF.
 ``characters.onnx``: characters alone, all of them known, an Elman RNN over the tokens.
 ``streaming.onnx``: two forward layers, words and hashed features, states in and out.
+``segmenter.onnx``: characters as tokens, tags that say where words and sentences begin.
 ``lstm_deploy/doctor/probe.onnx``: as ``subword.onnx``, with longer golden cases; part of the package.
 
 Needs torch and onnx; what it makes is committed, so that the runtime tests need neither.
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lstm_deploy import segmentation
 from lstm_deploy.crf import FORBIDDEN, Crf
 from lstm_deploy.export.cost import Rounding
 from lstm_deploy.export.exporter import export_model, proved_file
@@ -55,6 +57,7 @@ def main() -> None:
     _make_probe()
     _make_characters_crf()
     _make_characters()
+    _make_segmenter()
 
 
 def _make_streaming() -> None:
@@ -83,6 +86,25 @@ def _tagger(*, bidirectional: bool, samples: Sequence[dict[str, Any]] = (SAMPLE,
         for parameter in (*model.lstm.parameters(), *model.head.parameters()):
             parameter.mul_(3)
     return checkpoint, model
+
+
+def _make_segmenter() -> None:
+    torch.manual_seed(17)
+    cut = Tokenizer("characters").tokens
+    texts = ["Ann went to Oslo. Mr. Lee\n\tdidn't  go!", "東京"]
+    checkpoint = Checkpoint(
+        Recipe(ModelConfig(embedding=6, hidden=4, subwords=False), column="segmentation"),
+        Vocabulary.from_words(sorted({*TEXT, "\n"})),
+        segmentation.TAGS,
+        Tokenizer("characters"),
+        provenance={"licence": "none: random weights", "versions": {"torch": torch.__version__}},
+        samples=[{"tokens": cut(text), "text": text} for text in texts],
+    )
+    model = checkpoint.new_model()
+    with torch.no_grad():
+        for parameter in (*model.lstm.parameters(), *model.head.parameters()):
+            parameter.mul_(6)
+    export_model(checkpoint, model, FOLDER / "segmenter.onnx")
 
 
 class SpeltTagger(nn.Module):

@@ -8,7 +8,7 @@ import * as ort from "onnxruntime-node";
 import { StreamingTagger, Tagger } from "../../src/index.js";
 
 const ROOT = new URL("../../../../", import.meta.url);
-const DATA = ["characters", "characters-crf", "streaming", "subword", "subword-int8"];
+const DATA = ["characters", "characters-crf", "segmenter", "streaming", "subword", "subword-int8"];
 /** Name -> path. Those of the tests, each of another form, and the tutorial's. */
 export const MODELS = Object.fromEntries([
   ["tutorial", fileURLToPath(new URL("exported/tutorial.onnx", ROOT))],

@@ -1,0 +1,162 @@
+"""Raw text to sentences of words: any text, by a segmenter and by the rule."""
+
+import pickle
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from model_files import SEGMENTER, SUBWORD, TUTORIAL, rewrite
+
+from lstm_deploy import Predictor, Segmenter
+from lstm_deploy.errors import MetadataError, ModelFileError
+from lstm_deploy.segmentation import TAGS, TextSentence, character_tags, characters, cut, paragraphs
+from lstm_deploy.segmenter import MARGIN, WINDOW
+from lstm_deploy.sentence_rules import SentenceRules
+from lstm_deploy.tokenizer import Tokenizer
+from lstm_deploy.unicode14 import classes
+
+RULES = SentenceRules(Tokenizer("words", frozenset({"Mr."}), ("n't",)))
+ANY = st.text(
+    st.sampled_from(" \n\r\t.!?\"'aZé9東\x00\ud800\x1c\x85\u2028\u2029\u00a0\u200d🙂") | st.characters(), max_size=80
+)
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return Segmenter.load(SEGMENTER, threads=1)
+
+
+def holds(text, sentences):
+    """Spans ascend without overlap, none is empty or of white space at an end, and together they hold the rest."""
+    kinds, at, covered = classes(text), 0, set()
+    for sentence in sentences:
+        assert sentence.offsets
+        assert len(sentence.tokens) == len(sentence.offsets)
+        for token, (start, end) in zip(sentence.tokens, sentence.offsets, strict=True):
+            assert at <= start < end
+            assert kinds[start] != "s" != kinds[end - 1]
+            assert token.split() == text[start:end].split()
+            covered |= set(range(start, end))
+            at = end
+    assert {i for i, kind in enumerate(kinds) if kind != "s"} <= covered
+
+
+@settings(max_examples=300)
+@given(ANY)
+@example("")
+@example(" \n\n ")
+@example("\x00")
+@example("\ud83d\ude42 \udc00")
+@example("a\n \nb\r\n\r\nc\u2029\u2029d")
+def test_any_text_is_held_whole(segmenter, text):
+    for each in (segmenter, RULES):
+        sentences = each.segment(text)
+        holds(text, sentences)
+        breaks = [end for _, end in paragraphs(text)]
+        for sentence in sentences:  # no sentence goes across a blank line
+            assert not any(sentence.offsets[0][0] < at < sentence.offsets[-1][1] for at in breaks)
+
+
+@settings(max_examples=100)
+@given(st.lists(ANY, max_size=6))
+def test_many_texts_are_cut_as_each_alone(segmenter, texts):
+    assert list(segmenter.segment_stream(texts)) == [segmenter.segment(text) for text in texts]
+
+
+@settings(max_examples=100)
+@given(ANY, ANY)
+def test_a_blank_line_parts_what_does_not_know_of_each_other(segmenter, first, second):
+    text = first + "\n\n" + second
+    shift = len(first) + 2
+    behind = [
+        TextSentence(s.tokens, tuple((a + shift, b + shift) for a, b in s.offsets)) for s in segmenter.segment(second)
+    ]
+    assert segmenter.segment(text) == segmenter.segment(first) + behind
+
+
+def test_a_long_text_is_cut_as_its_windows_are(segmenter):
+    """With margins wider than the memory of a tagger, windows are the whole; here memory is short by its weights."""
+    text = "Ann went to Oslo. Mr. Lee didn't  go! " * 60
+    assert len(text) > 2 * WINDOW + 2 * MARGIN
+    sentences = segmenter.segment(text)
+    holds(text, sentences)
+    whole = segmenter._predictor.predict(characters(text.strip()).tokens, scores=False)
+    assert [list(s.offsets) for s in sentences] == cut(characters(text.strip()), whole.tags)
+
+
+@given(ANY.map(str.strip), st.data())
+def test_any_tags_have_a_reading_and_tags_of_it_read_the_same(text, data):
+    for start, end in paragraphs(text):
+        found = characters(text[start:end])
+        tags = data.draw(st.lists(st.sampled_from(TAGS), min_size=len(found.tokens), max_size=len(found.tokens)))
+        sentences = cut(found, tags)
+        holds(text[start:end], [TextSentence.of(text[start:end], spans) for spans in sentences])
+        assert cut(found, character_tags(found, sentences)) == sentences
+
+
+def test_white_space_within_a_word_is_one_space():
+    text = "1\n 000 men"
+    found = characters(text)
+    assert found.tokens == ["1", "\n", "0", "0", "0", " ", "m", "e", "n"]
+    sentences = cut(found, ["sentence", "inside", "inside", "inside", "inside", "outside", "token", "inside", "inside"])
+    assert TextSentence.of(text, sentences[0]) == TextSentence(("1 000", "men"), ((0, 6), (7, 10)))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One. Two", ["One .", "Two"]),
+        ("One.\nTwo", ["One .", "Two"]),
+        ("One\nline. two", ["One line . two"]),
+        ("One\n\ntwo", ["One", "two"]),
+        ('He said "go." Then', ['He said " go . "', "Then"]),
+        ("J. R. Lee and Mr. X ate.", ["J . R . Lee and Mr. X ate ."]),
+        ("What?! Yes...  No", ["What ? !", "Yes ...", "No"]),
+        ("a.b c.d", ["a.b c.d"]),
+    ],
+)
+def test_the_rule(text, expected):
+    assert [" ".join(sentence.tokens) for sentence in RULES.segment(text)] == expected
+
+
+def test_ends_and_closers_are_the_tokenizers():
+    rules = SentenceRules(Tokenizer("words", ends="。", closers="」"))
+    assert [s.tokens for s in rules.segment("東。 京. x")] == [("東", "。"), ("京", ".", "x")]
+
+
+def test_a_document_is_tagged_with_offsets_of_the_whole_text(subword, segmenter):
+    text = "Ann Lee went to Oslo.\n\n  Mr. Lee\ndidn't go."
+    for by in (None, segmenter):
+        results = subword.predict_document(text, by)
+        cuts = (by or SentenceRules(subword.metadata.tokenizer)).segment(text)
+        assert [r.offsets for r in results] == [s.offsets for s in cuts]
+        for result in results:
+            assert [text[a:b] for a, b in result.offsets] == list(result.tokens)
+            alone = subword.predict(result.tokens)
+            assert (result.tags, result.text) == (alone.tags, text)
+    assert [r.tokens for r in subword.predict_document(text, scores=False)][1][:2] == ("Mr.", "Lee")
+    assert subword.predict_document("") == []
+
+
+def test_a_segmenter_is_pickled_by_its_path(segmenter):
+    assert pickle.loads(pickle.dumps(segmenter)).segment("Ann went.") == segmenter.segment("Ann went.")
+
+
+def test_what_tags_words_is_no_segmenter_nor_the_other_way():
+    with pytest.raises(ModelFileError, match="expected a segmenter"):
+        Segmenter.load(TUTORIAL)
+    with pytest.raises(ValueError, match="load it with Segmenter"):
+        Predictor.load(SEGMENTER).predict_document("Ann went.")
+
+
+@pytest.mark.parametrize(
+    ("source", "changes", "match"),
+    [
+        (SEGMENTER, {"column": "upos"}, "go together"),
+        (SUBWORD, {"column": "segmentation"}, "go together"),
+        (SEGMENTER, {"tags": ["inside", "outside", "sentence", "word"], "golden": []}, "expected some of"),
+    ],
+)
+def test_files_whose_column_and_tokenizer_disagree_are_refused(tmp_path, source, changes, match):
+    with pytest.raises(MetadataError, match=match):
+        Predictor.load(rewrite(source, tmp_path / "spoilt.onnx", **changes))
