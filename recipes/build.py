@@ -254,8 +254,10 @@ def _hashes(paths: list[Path]) -> list[str]:
 
 
 def _keep_to(cores: int) -> None:
-    """Fewer cores for this process, so that batches are the same on every machine."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    """Fewer cores for this process, so that batches are the same on every machine; others for another build."""
+    allowed = sorted(os.sched_getaffinity(0))
+    start = os.getppid() * cores % len(allowed)
+    os.sched_setaffinity(0, (allowed + allowed)[start : start + cores])
 
 
 def _versions(*names: str) -> dict[str, str]:
