@@ -199,17 +199,21 @@ class Build:
         write(self.draft.read_bytes(), self.output, {**self.recipe.card, "scores": scores})
 
     def _run(self, *arguments: str) -> str:
-        """What a command of the package writes on standard output; it runs on so many cores as the recipe says."""
+        """What a command of the package writes on standard output; it computes on as many threads as the recipe says.
+
+        All but training also keeps to as many cores: sentences are batched by their number, and int8 rounds by batch.
+        """
         said = shlex.join(["lstm-deploy", *arguments])
         click.echo(f"{self.recipe.name}: {said}", err=True)
         threads = {f"{library}_NUM_THREADS": str(self.recipe.threads) for library in ("OMP", "OPENBLAS", "MKL")}
+        pinned = arguments[0] != "train" and hasattr(os, "sched_setaffinity")
         done = subprocess.run(
             [*_COMMAND, *arguments],
             stdout=subprocess.PIPE,
             text=True,
             check=False,
             env=os.environ | threads,
-            preexec_fn=partial(_keep_to, self.recipe.threads) if hasattr(os, "sched_setaffinity") else None,
+            preexec_fn=partial(_keep_to, self.recipe.threads) if pinned else None,
         )
         if done.returncode:
             raise LstmDeployError(
@@ -254,10 +258,10 @@ def _hashes(paths: list[Path]) -> list[str]:
 
 
 def _keep_to(cores: int) -> None:
-    """Fewer cores for this process, so that batches are the same on every machine; others for another build."""
-    allowed = sorted(os.sched_getaffinity(0))
-    start = os.getppid() * cores % len(allowed)
-    os.sched_setaffinity(0, (allowed + allowed)[start : start + cores])
+    """Fewer cores for this process, any of those that it has."""
+    there = sorted(os.sched_getaffinity(0))
+    first = os.getpid() % len(there)
+    os.sched_setaffinity(0, (there + there)[first : first + min(cores, len(there))])
 
 
 def _versions(*names: str) -> dict[str, str]:

@@ -105,7 +105,7 @@ const COLUMNS = /** @type {const} */ (["upos", "xpos", "tag", "segmentation"]);
  * @property {Readonly<Record<string, any>>} rounding what rounding the weights cost; empty for fp32
  * @property {readonly string[]} notes what the exporter took for granted
  * @property {readonly string[]} runtimes those that the file claims to be right in
- * @property {Readonly<Record<string, any>>} card what the model is for, made of what, how good; empty where there is none
+ * @property {Readonly<Record<string, any>>} card what the model is for, made of what, how good; or empty
  */
 
 /**

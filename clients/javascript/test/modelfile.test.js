@@ -116,6 +116,13 @@ test("versions", () => {
   assert.ok(readModel(rewritten(bytes, { later: [1] })).tags.length);
 });
 
+test("a card is what the file has, or empty", () => {
+  const bytes = bytesOf("subword");
+  assert.deepEqual(readModel(bytes).card, {});
+  assert.equal(readModel(rewritten(bytes, { card: { name: "pet", later: 1 } })).card.name, "pet");
+  refused(rewritten(bytes, { card: [] }), MetadataError, /metadata lstm_deploy.card is .*; expected a JSON object/);
+});
+
 const INPUTS = stored(bytesOf("subword"), "inputs");
 const CRF = stored(bytesOf("characters-crf"), "decoder");
 const GOLDEN = stored(bytesOf("subword"), "golden");

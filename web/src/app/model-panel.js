@@ -22,11 +22,12 @@ export function showFacts(file, bytes, metadata) {
  * @returns {[string, string][]}
  */
 export function facts(file, bytes, metadata) {
-  const { training, inputs } = metadata;
+  const { training, inputs, card } = metadata;
   const kinds = new Set(inputs.map(({ kind }) => kind));
   const characters = inputs.find(({ kind }) => kind === "char_ids")?.characters;
   return [
     ["File", file],
+    ["About", text(card.description)],
     ["Size", size(bytes)],
     ["Precision", metadata.precision],
     ["Graph form", `${metadata.graphForm}${kinds.has("state") ? ", streaming" : ""}`],
@@ -35,7 +36,8 @@ export function facts(file, bytes, metadata) {
     ["Words", metadata.words.length ? count(metadata.words.filter((word) => word !== null).length) : "none: reads characters"],
     ["Characters", characters ? count(characters.filter((one) => one !== null).length) : ""],
     ["Meant for", forOthers(metadata.runtimes)],
-    ["Licence", text(training.licence) || "not stated"],
+    ["Licence", text(card.licence) || text(training.licence) || "not stated"],
+    ["Made of", madeOf(card.data)],
     ["Trained on", trainedOn(training.data)],
     ["Scores", scores(training.scores)],
     ["Notes", metadata.notes.join("; ")],
@@ -52,6 +54,18 @@ const text = (value) => (typeof value === "string" ? value : "");
  */
 function forOthers(runtimes) {
   return !runtimes.length || runtimes.includes("onnxruntime-web") ? "" : `${runtimes.join(", ")}; run the self-test`;
+}
+
+/** What the card owes to whom. @param {any} data */
+function madeOf(data) {
+  if (!Array.isArray(data)) return "";
+  return data
+    .map((/** @type {any} */ one) => {
+      const parts = [one?.name, one?.licence, one?.attribution].map(text);
+      return parts.filter(Boolean).join(", ");
+    })
+    .filter(Boolean)
+    .join("; ");
 }
 
 /** @param {any} data */
