@@ -114,8 +114,9 @@ genres: $(READY) ## Score en-upos and its peers on other genres, after `make mod
 	$(BIN)/python benchmarks/genres.py $(CORPORA)/ud-english-gum/en_gum-ud-dev.conllu.xz --peers $(PEERS) \
 		--output benchmarks/results/genres.json
 
-bench-models: $(READY) ## Measure the released models' speed, for exported/README.md
-	$(BIN)/python recipes/speed.py
+bench-models: $(READY) ## Measure the released models' speed beside their peers', for exported/README.md
+	$(BIN)/python benchmarks/released.py $(DATA)/en_ewt-ud-test.conllu.xz --peers $(PEERS)
+	$(BIN)/python recipes/readme.py
 
 runtimes: $(READY) ## Write docs/runtimes.md: files in every runtime, after `make setup-runtimes`, `make bench`
 	$(BIN)/python benchmarks/runtimes.py --checkpoint $(EWT) --int8 exported/ewt-int8.onnx \

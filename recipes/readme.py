@@ -118,6 +118,11 @@ def _section(name: str, report: dict[str, Any], found: dict[str, Any], speeds: d
         yield (
             f"- **Speed** on {speeds['machine']}, {speeds['date']}: one sentence of 20 words in "
             f"{1000 * row['single_seconds']:.2f} ms, {row['tokens_per_second']:,.0f} tokens/s on many"
+            + "".join(
+                f"; {row['tokens_per_second'] / peer['tokens_per_second']:.1f} times {other}'s"
+                for other, peer in speeds.get("peers", {}).items()
+                if found["column"] == "upos"
+            )
         )
     versions = ", ".join(f"{package} {version}" for package, version in found["versions"].items())
     minutes = f"training took {found['training_minutes']} minutes on {_cores(found)}"

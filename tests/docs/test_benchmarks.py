@@ -188,3 +188,22 @@ def test_other_genres_are_scored_and_missing_peers_are_told(tmp_path):
     assert found["model"] == "tutorial"
     assert found["accuracy"] == {"tutorial": pytest.approx(2 / 3)}
     assert [line.partition(":")[0] for line in found["absent"]] == ["spaCy", "UDPipe 1"]
+
+
+def test_released_models_race_on_the_same_words_and_missing_peers_are_told(tmp_path):
+    gold = tmp_path / "gold.conllu"
+    sentence = "".join(f"{i}\tthe\t_\tNN" + "\t_" * 6 + "\n" for i in range(1, 21)) + "\n"
+    gold.write_text(sentence * 40)
+    output = tmp_path / "speed.json"
+    models = [str(ROOT / "exported" / "tutorial.onnx"), str(ROOT / "tests" / "runtime" / "data" / "subword.onnx")]
+    options = ["--models", *models, "--rounds", "2", "--output", str(output)]
+    command = [sys.executable, str(BENCHMARKS / "released.py"), str(gold), *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = json.loads(output.read_text())
+    assert list(found["models"]) == ["tutorial", "subword"]
+    for name, figure in found["models"].items():
+        assert figure["tokens_per_second"] > 1000
+        assert 0 < figure["single_seconds"] < 1
+        assert f"{name}: {figure['tokens_per_second']:,.0f} tokens/s" in done.stdout
+    assert found["peers"] == {}
+    assert [line.partition(":")[0] for line in found["absent"]] == ["spaCy", "UDPipe 1"]
