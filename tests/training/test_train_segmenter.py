@@ -17,6 +17,7 @@ from lstm_deploy.training.pipeline import Data, train_tagger
 from lstm_deploy.training.segmentation import (
     WINDOW,
     held_out_sequences,
+    multiword_tokens,
     tagged_paragraphs,
     training_sequences,
     word_spans,
@@ -111,6 +112,7 @@ def document(text, sentences):
 
 def test_multiword_tokens_are_cut_where_their_words_make_them_up():
     gold = document("I CAN'T du it", [[["I"], ["CAN'T", "ca", "n't"], ["du", "de", "le"], ["it"]]])
+    assert multiword_tokens([gold]) == {"multiword_tokens": 2, "multiword_tokens_kept_whole": 1}
     spans = [word_spans(gold.text, token) for token in gold.sentences[0]]
     assert spans == [[(0, 1)], [(2, 4), (4, 7)], [(8, 10)], [(11, 13)]]
 
