@@ -4,8 +4,10 @@ import json
 import random
 
 import pytest
+from click.testing import CliRunner
 
 from lstm_deploy import Segmenter
+from lstm_deploy.cli import main
 from lstm_deploy.errors import InputError
 from lstm_deploy.export.cost import Rounding
 from lstm_deploy.export.exporter import export_checkpoint
@@ -140,3 +142,9 @@ def test_windows_hold_every_character_as_often_and_the_same_for_one_seed():
     assert len(letters) == 4 * sum(len(word) for (word,) in words)
     assert sum(tag == "sentence" for part in drawn for tag in part.tags) == 4 * 3
     assert any("\n" in part.tokens for part in drawn)
+
+
+def test_the_tutorial_has_no_text_to_learn_from():
+    done = CliRunner().invoke(main, ["train", "--column", "segmentation"])
+    assert done.exit_code == 2
+    assert "needs --train" in done.output
