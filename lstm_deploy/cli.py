@@ -118,7 +118,11 @@ def _train_options(command: _F) -> _F:
     from .metadata import COLUMNS as columns
 
     options = [
-        click.option("--column", type=click.Choice(columns), help="Tags to learn [CoNLL-U: upos; else: tag]."),
+        click.option(
+            "--column",
+            type=click.Choice(columns),
+            help="Tags to learn; segmentation: of characters [CoNLL-U: upos; else: tag].",
+        ),
         click.option("--embedding", type=click.IntRange(1), help="Size of the word embedding [100]."),
         click.option("--hidden", type=click.IntRange(1), help="LSTM size per direction [128]."),
         click.option("--layers", type=click.IntRange(1), help="LSTM layers [1]."),
@@ -192,6 +196,8 @@ def train(
     """
     if not train_files and (dev or test):
         raise click.UsageError("--dev and --test need --train: without data the tutorial's two sentences are used")
+    if column == "segmentation" and not train_files:
+        raise click.UsageError("--column segmentation needs --train: the tutorial's sentences have no text")
     if soft_labels and not train_files:
         raise click.UsageError("--soft-labels needs --train: a teacher adds to gold sentences")
     if vectors is None and (vector_words is not None or vectors_licence):
@@ -201,10 +207,11 @@ def train(
     require("torch", "safetensors", "matplotlib")
     from dataclasses import fields, replace
 
-    from .training.config import TREEBANK, TUTORIAL, ModelConfig, TrainingConfig
+    from .training.config import SEGMENTER, TREEBANK, TUTORIAL, ModelConfig, TrainingConfig
     from .training.pipeline import VECTOR_WORDS, Data, train_tagger
 
-    recipe = TREEBANK if train_files else TUTORIAL
+    of_files = SEGMENTER if column == "segmentation" else TREEBANK
+    recipe = of_files if train_files else TUTORIAL
     given = {name: value for name, value in settings.items() if value is not None}
     model, training = (
         {field.name: given[field.name] for field in fields(config) if field.name in given}

@@ -131,8 +131,7 @@ def _describe(report: dict[str, Any]) -> str:
         ("words", _first(words, 8)),
         *(("characters", _first([c for c in spec["characters"] if c is not None], 40))
           for spec in report["inputs"] if "characters" in spec),
-        ("tokenizer", f"{tokenizer['kind']}, {len(tokenizer['keep'])} words kept whole, ends cut off: "
-         f"{' '.join(tokenizer['suffixes']) or 'none'}, parted at: {' '.join(tokenizer['split']) or 'none'}"),
+        ("tokenizer", _cuts(tokenizer)),
         *(("data", _source(part, source)) for part, sources in training.get("data", {}).items() for source in sources),
         ("licence", training.get("licence", "not stated")),
         *(
@@ -151,6 +150,16 @@ def _describe(report: dict[str, Any]) -> str:
         *(("note", note) for note in report["notes"]),
     ]  # fmt: skip
     return "\n".join(f"{name:<10} {text}" for name, text in rows)
+
+
+def _cuts(tokenizer: dict[str, Any]) -> str:
+    if tokenizer["kind"] == "characters":
+        return "characters: the tags say where words and sentences begin in raw text"
+    return (
+        f"{tokenizer['kind']}, {len(tokenizer['keep'])} words kept whole, ends cut off: "
+        f"{' '.join(tokenizer['suffixes']) or 'none'}, parted at: {' '.join(tokenizer['split']) or 'none'}; a sentence "
+        f"ends with {' '.join(tokenizer['ends']) or 'nothing'}"
+    )
 
 
 def _signature(spec: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .tokenizer import LINE_BREAKS, Tokenizer
+from .tokenizer import LINE_BREAKS, spell
 from .unicode14 import classes
 
 SENTENCE, TOKEN, INSIDE, OUTSIDE = "sentence", "token", "inside", "outside"
@@ -20,7 +20,6 @@ later one, white space within a token too; ``outside``: white space between toke
 Span = tuple[int, int]
 _LINE_BREAK = re.compile(rf"\r\n|[{LINE_BREAKS}]")
 _WHITE = (" ", "\n")
-_CHARACTERS = Tokenizer("characters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ class Characters:
 
 def characters(text: str) -> Characters:
     """The characters of ``text``."""
-    return Characters(_CHARACTERS.tokens(text), _CHARACTERS.spans(text))
+    return Characters(*spell(text))
 
 
 def cut(text: Characters, tags: Sequence[str]) -> list[list[Span]]:

@@ -20,6 +20,7 @@ Kind = Literal["whitespace", "words", "characters"]
 KINDS: tuple[Kind, ...] = ("whitespace", "words", "characters")
 LINE_BREAKS = "\n\v\f\r\x85\u2028\u2029"
 """Code points that end a line."""
+_LINE_BREAKS = frozenset(LINE_BREAKS)
 JOINERS = "-'’./_&@:·"
 """Punctuation that may stand inside a word; `Tokenizer.split` names those that part it instead."""
 ENDS, CLOSERS = ".!?…", "\"'”’)]»"
@@ -91,7 +92,7 @@ class Tokenizer:
         Of kind ``characters`` with the white space, too.
         """
         if self.kind == "characters":
-            return [match.span() for match in re.finditer("s+|[^s]", classes(text))]
+            return spell(text)[1]
         letters = _letters(text)
         chunks = ((m.start(), m.end()) for m in re.finditer(r"[^s]+", letters))
         if self.kind == "whitespace":
@@ -103,8 +104,9 @@ class Tokenizer:
 
         Of kind ``characters`` white space is a line feed where a line ends in it, else a space.
         """
-        found = [text[start:end] for start, end in self.spans(text)]
-        return [_white(token) for token in found] if self.kind == "characters" else found
+        if self.kind == "characters":
+            return spell(text)[0]
+        return [text[start:end] for start, end in self.spans(text)]
 
     def _chunk(self, text: str, letters: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Peel punctuation off both ends until what is left is whole, then cut that by the rules."""
@@ -146,10 +148,15 @@ class Tokenizer:
         yield from pairwise(bounds)
 
 
-def _white(token: str) -> str:
-    if classes(token[0]) != "s":
-        return token
-    return "\n" if any(char in LINE_BREAKS for char in token) else " "
+def spell(text: str) -> tuple[list[str], list[tuple[int, int]]]:
+    """The tokens of kind ``characters`` and their spans."""
+    kinds = classes(text)
+    spans = [match.span() for match in re.finditer("s+|[^s]", kinds)]
+    tokens = [
+        text[start] if kinds[start] != "s" else "\n" if set(text[start:end]) & _LINE_BREAKS else " "
+        for start, end in spans
+    ]
+    return tokens, spans
 
 
 def _letters(text: str) -> str:

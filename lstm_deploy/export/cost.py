@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import AccuracyError, InputError
-from ..formats import read_gold
 from ..scoring import Scorer
 from ..streaming import AnyPredictor
-from ..training.corpus import read_windows
+from ..training.corpus import read_corpus
 
 MAX_DROP = 0.1
 """Points (hundredths) of accuracy, and of entity F1 where the tags are IOB2."""
@@ -44,10 +43,7 @@ def rounding_cost(exact: AnyPredictor, rounded: AnyPredictor, settings: Rounding
     if settings.dev.exists() and not settings.dev.is_file():
         raise InputError(f"{settings.dev}: not a regular file; expected one that can be read twice: save it first")
     column = exact.metadata.column
-    spelt = column == "segmentation"
-    gold = read_windows(settings.dev, held_out=True) if spelt else list(read_gold(settings.dev, column))
-    if not gold:
-        raise InputError(f"{settings.dev}: no sentences; expected at least one tagged sentence")
+    gold = read_corpus([settings.dev], column, held_out=True).sentences
     scores, answers = {}, {}
     for kind, predictor in (("exact", exact), ("rounded", rounded)):
         scorer = Scorer(predictor.metadata.tags)

@@ -108,6 +108,13 @@ class Recipe:
 TREEBANK = Recipe()
 """The default for real data: words and subwords, one bidirectional layer."""
 
+SEGMENTER = Recipe(
+    ModelConfig(embedding=64, hidden=96, subwords=False),
+    TrainingConfig(epochs=5, learning_rate=5e-3, label_smoothing=0.0),
+    column="segmentation",
+)
+"""The default for column ``segmentation``: characters alone, an epoch of which is four passes over the text."""
+
 TUTORIAL = Recipe(
     ModelConfig(embedding=10, hidden=3, bidirectional=False, dropout=0.0, subwords=False),
     TrainingConfig(

@@ -13,7 +13,7 @@ from ..formats.documents import read_documents
 from ..metadata import Column
 from ..vocabulary import Case, Vocabulary
 from . import tutorial
-from .segmentation import held_out_sequences, training_sequences
+from .segmentation import held_out_sequences, multiword_tokens, training_sequences
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Corpus:
     """Gold sentences and where they came from.
 
     Attributes:
-        sources: name, sha256, sentences and tokens of each file.
+        sources: name, sha256, sentences and tokens of each file; for a segmenter windows and characters.
     """
 
     sentences: list[Sentence]
@@ -44,8 +44,13 @@ def read_corpus(paths: Sequence[str | Path], column: Column | None, *, held_out:
     """
     corpus = Corpus([])
     for path in paths:
-        spelt = column == "segmentation"
-        sentences = read_windows(path, held_out=held_out) if spelt else list(read_gold(path, column))
+        about: dict[str, Any] = {}
+        if column == "segmentation":
+            documents = list(read_documents(path))
+            sentences = held_out_sequences(documents) if held_out else training_sequences(documents)
+            about = multiword_tokens(documents)
+        else:
+            sentences = list(read_gold(path, column))
         if not sentences:
             raise InputError(f"{path}: no sentences; expected at least one tagged sentence")
         source = {
@@ -53,20 +58,11 @@ def read_corpus(paths: Sequence[str | Path], column: Column | None, *, held_out:
             "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest(),
             "sentences": len(sentences),
             "tokens": sum(len(s.tokens) for s in sentences),
+            **about,
         }
         corpus.sentences += sentences
         corpus.sources.append(source)
     return corpus
-
-
-def read_windows(path: str | Path, *, held_out: bool) -> list[Sentence]:
-    """The characters of a file of documents in windows, which for training are drawn and broken.
-
-    Raises:
-        InputError: malformed, or not in CoNLL-U.
-    """
-    documents = list(read_documents(path))
-    return held_out_sequences(documents) if held_out else training_sequences(documents)
 
 
 def tutorial_corpus() -> Corpus:

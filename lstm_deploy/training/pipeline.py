@@ -88,6 +88,9 @@ def train_tagger(
     if soft:
         sources["soft_labels"] = [soft.source]
         report(f"{soft.source['tokens']} tokens labelled by {soft.source['teacher']}")
+    for source in train.sources:
+        if whole := source.get("multiword_tokens_kept_whole"):
+            report(f"{source['name']}: {whole} of {source['multiword_tokens']} multiword tokens are learnt as one word")
     identity = {"recipe": recipe.to_json(), "data": sources}
     _prepare(output, identity, resume=resume, overwrite=overwrite, report=report)
     vocabulary, singletons = vocabulary_of(train.sentences, recipe.model.case)

@@ -39,6 +39,18 @@ def word_spans(text: str, token: SurfaceToken) -> list[Span]:
     return list(pairwise(bounds))
 
 
+def multiword_tokens(documents: Sequence[Document]) -> dict[str, int]:
+    """How many multiword tokens there are, and how many are learnt as one word since no place in them parts two."""
+    found = [
+        len(word_spans(document.text, token))
+        for document in documents
+        for tokens in document.sentences
+        for token in tokens
+        if len(token.words) > 1
+    ]
+    return {"multiword_tokens": len(found), "multiword_tokens_kept_whole": found.count(1)}
+
+
 def tagged_paragraphs(document: Document) -> Iterator[Tagged]:
     """The paragraphs of a document, tagged so that `lstm_deploy.segmentation.cut` gives its sentences and words."""
     spans = [[span for token in tokens for span in word_spans(document.text, token)] for tokens in document.sentences]

@@ -208,7 +208,7 @@ def test_lengths_given_to_operators_are_refused_and_would_be_wrong_in_the_batch(
 @pytest.mark.parametrize(
     ("edits", "says"),
     [
-        ({"format_version": "5"}, 'format version is "5"'),
+        ({"format_version": "6"}, 'format version is "6"'),
         ({"format_version": None}, "no metadata lstm_deploy.format_version"),
         ({"runtimes": None}, "no metadata lstm_deploy.runtimes"),
         ({"precision": "int4"}, 'precision is "int4"'),

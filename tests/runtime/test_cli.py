@@ -290,7 +290,7 @@ def test_verify_passes_and_fails(folder):
 
 def test_inspect_shows_everything(folder):
     report = json.loads(_run("inspect", SUBWORD, "--json").stdout)
-    assert report["format_version"] == 4
+    assert report["format_version"] == 5
     assert report["graph_form"] == "reverse_sequence"
     assert report["runtimes"] == ["onnxruntime", "onnxruntime-node", "onnxruntime-web", "openvino"]
     assert report["opsets"] == {"ai.onnx": 17}

@@ -73,7 +73,7 @@ def _with(key, change, source=SUBWORD):
 @pytest.mark.parametrize(
     ("changes", "kind", "says"),
     [
-        ({"format_version": "5"}, FormatVersionError, "pip install --upgrade lstm-deploy"),
+        ({"format_version": "6"}, FormatVersionError, "pip install --upgrade lstm-deploy"),
         ({"format_version": "one"}, MetadataError, "'one'"),
         ({"format_version": "9" * 5000}, MetadataError, "expected a whole number"),
         (_with("tokenizer", lambda v: v.update(suffixes=[1])), MetadataError, "other than strings"),

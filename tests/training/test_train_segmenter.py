@@ -4,8 +4,10 @@ import json
 import random
 
 import pytest
+from click.testing import CliRunner
 
 from lstm_deploy import Segmenter
+from lstm_deploy.cli import main
 from lstm_deploy.errors import InputError
 from lstm_deploy.export.cost import Rounding
 from lstm_deploy.export.exporter import export_checkpoint
@@ -17,6 +19,7 @@ from lstm_deploy.training.pipeline import Data, train_tagger
 from lstm_deploy.training.segmentation import (
     WINDOW,
     held_out_sequences,
+    multiword_tokens,
     tagged_paragraphs,
     training_sequences,
     word_spans,
@@ -111,6 +114,7 @@ def document(text, sentences):
 
 def test_multiword_tokens_are_cut_where_their_words_make_them_up():
     gold = document("I CAN'T du it", [[["I"], ["CAN'T", "ca", "n't"], ["du", "de", "le"], ["it"]]])
+    assert multiword_tokens([gold]) == {"multiword_tokens": 2, "multiword_tokens_kept_whole": 1}
     spans = [word_spans(gold.text, token) for token in gold.sentences[0]]
     assert spans == [[(0, 1)], [(2, 4), (4, 7)], [(8, 10)], [(11, 13)]]
 
@@ -138,3 +142,9 @@ def test_windows_hold_every_character_as_often_and_the_same_for_one_seed():
     assert len(letters) == 4 * sum(len(word) for (word,) in words)
     assert sum(tag == "sentence" for part in drawn for tag in part.tags) == 4 * 3
     assert any("\n" in part.tokens for part in drawn)
+
+
+def test_the_tutorial_has_no_text_to_learn_from():
+    done = CliRunner().invoke(main, ["train", "--column", "segmentation"])
+    assert done.exit_code == 2
+    assert "needs --train" in done.output
