@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -52,6 +53,25 @@ class _Model(click.ParamType):
 
 
 _MODEL = _Model()
+
+
+class _Templates(click.ParamType):
+    """Names of subword features, with commas between; ``suffix1-6`` is six of them."""
+
+    name = "name,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        from .features import TEMPLATES
+
+        names: list[str] = []
+        for item in value.split(","):
+            span = re.fullmatch(r"(prefix|suffix)([1-9])-([1-9])", item.strip())
+            names += [f"{span[1]}{n}" for n in range(int(span[2]), int(span[3]) + 1)] if span else [item.strip()]
+        if unknown := next((name for name in names if name not in TEMPLATES), None):
+            self.fail(f"{unknown!r} is no feature; expected some of {', '.join(TEMPLATES)}.", param, ctx)
+        if len(set(names)) != len(names):
+            self.fail(f"{value!r} has a feature twice.", param, ctx)
+        return tuple(names)
 
 
 class _Rate(click.FloatRange):
@@ -128,6 +148,7 @@ def _train_options(command: _F) -> _F:
         click.option("--layers", type=click.IntRange(1), help="LSTM layers [1]."),
         click.option("--bidirectional/--unidirectional", default=None, help="Read both ways [bidirectional]."),
         click.option("--subwords/--no-subwords", default=None, help="Hashed subword features [subwords]."),
+        click.option("--templates", type=_Templates(), help="Those features [lower,prefix1-3,suffix1-4,shape]."),
         click.option("--buckets", type=click.IntRange(1), help="Rows of the feature table [16384]."),
         click.option("--case", type=click.Choice(["keep", "lower"]), help="Case policy of word look-up [keep]."),
         click.option("--crf/--no-crf", default=None, help="Choose tags by a CRF, for entities [no-crf]."),

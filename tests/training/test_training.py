@@ -221,8 +221,12 @@ def test_a_run_that_diverges_stops_and_says_why(corpus, tmp_path):
     assert not (tmp_path / "c" / WEIGHTS).exists()
 
 
-@pytest.mark.parametrize("option", ["--learning-rate=nan", "--dropout=nan", "--seed=-1", "--dropout=1", "--epochs=0"])
-def test_numbers_out_of_range_are_wrong_usage(option):
+@pytest.mark.parametrize(
+    "option",
+    ["--learning-rate=nan", "--dropout=nan", "--seed=-1", "--dropout=1", "--epochs=0",
+     "--templates=lower,suffix7", "--templates=suffix1-3,suffix2"],
+)  # fmt: skip
+def test_values_out_of_range_are_wrong_usage(option):
     assert CliRunner().invoke(main, ["train", option]).exit_code == 2
 
 
@@ -252,11 +256,12 @@ def test_options_reach_the_recipe(corpus, tmp_path):
             "--no-subwords", "--case", "lower", "--epochs", "1", "--batch-size", "50", "--optimizer", "sgd",
             "--learning-rate", "0.5", "--weight-decay", "0", "--label-smoothing", "0.1", "--unknown-rate", "0.25",
             "--word-dropout", "0.125", "--patience", "0", "--seed", "9", "--licence", "CC0", "--buckets", "32",
+            "--templates", "lower,suffix2-4",
         ],
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     assert load_checkpoint(tmp_path / "c")[0].recipe == Recipe(
-        ModelConfig(7, 5, 2, False, 0.1, False, buckets=32, case="lower"),
+        ModelConfig(7, 5, 2, False, 0.1, False, ("lower", "suffix2", "suffix3", "suffix4"), 32, "lower"),
         TrainingConfig(1, 50, "sgd", 0.5, 0.0, 0.1, 0.25, 0.125, patience=0, seed=9),
         "upos",
         "CC0",
