@@ -18,13 +18,14 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import click
 import readme
 import results
+from locks import locked
 from recipe import HERE, Recipe, all_recipes, arguments, file_hash, files, read_recipe
 from steps import Steps, key_of
 
@@ -62,25 +63,40 @@ class Place:
 class Build:
     """One model's steps."""
 
-    def __init__(self, recipe: Recipe, place: Place) -> None:
+    def __init__(self, recipe: Recipe, place: Place, lock: int | None = None) -> None:
         self.recipe = recipe
         self.place = place
+        self._lock = lock  # a descriptor that commands keep open, so that one whose build was killed keeps others away
         self.checkpoint = place.work / recipe.checkpoint
         self.draft = place.work / f"{recipe.name}.onnx"
         self.output = place.exported / f"{recipe.name}.onnx"
-        self.steps = Steps(place.work / f"{recipe.name}.json")
+
+    @cached_property
+    def steps(self) -> Steps:
+        """What is done, as it stands when the first step asks: no other build changes it then."""
+        return Steps(self.place.work / f"{self.recipe.name}.json")
 
     def run(self) -> dict[str, Any]:
-        """All steps; what is known of the finished file.
+        """All steps; then file, record and page appear together. What is known of the file.
 
         Raises:
-            LstmDeployError: data or labels are missing or others, or a step failed.
+            LstmDeployError: data or labels are missing or others, another build is at work on the same checkpoint, or
+                a step failed.
         """
-        trained = self._trained()
-        self._export(trained["checkpoint"])
-        verified = self._verify()
-        evals = {split: self._evaluate(split) for split in self.recipe.evals}
-        self._publish(evals)
+        taken = "another build is at work on this checkpoint; wait for it, or give another --work"
+        with locked(self.place.work / f"{self.recipe.checkpoint}.lock", taken) as self._lock:
+            trained = self._trained()
+            self._export(trained["checkpoint"])
+            verified = self._verify()
+            evals = {split: self._evaluate(split) for split in self.recipe.evals}
+            with results.changing(self.place.results) as everything:
+                self._publish(evals)
+                result = self._facts(trained, verified, evals)
+                results.put(everything, self.recipe.name, result)
+                _write_page(everything, self.place)
+        return result
+
+    def _facts(self, trained: dict[str, Any], verified: dict[str, Any], evals: dict[str, Any]) -> dict[str, Any]:
         report = inspect_model(self.output)
         facts = ("bytes", "sha256", "column", "precision", "graph_form", "versions", "rounding")
         return {name: report[name] for name in facts} | {
@@ -103,7 +119,7 @@ class Build:
                 raise InputError(
                     f"{other.name}: trains nothing itself; name the recipe that does in {self.recipe.name}"
                 )
-            return Build(other, self.place)._trained()
+            return Build(other, self.place, self._lock)._trained()
         options, extra = arguments(train, self.recipe.train, self.place.data), []
         labels = self._labels()
         if labels:
@@ -214,6 +230,7 @@ class Build:
             check=False,
             env=os.environ | threads,
             preexec_fn=partial(_keep_to, self.recipe.threads) if pinned else None,
+            pass_fds=() if self._lock is None else (self._lock,),
         )
         if done.returncode:
             raise LstmDeployError(
@@ -229,28 +246,36 @@ def rebuild(recipe: Recipe, place: Place) -> dict[str, Any]:
     Raises:
         AccuracyError: the bytes are others.
     """
-    everything = results.read_results(place.results)
-    if recipe.name not in everything["models"]:
-        raise InputError(f"{recipe.name}: no build is recorded in {place.results}; build it without --rebuild first")
-    recorded = everything["models"][recipe.name]
+    _recorded(results.read_results(place.results), recipe, place)
     place.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rebuild-", dir=place.work) as folder:
-        beside = replace(place, work=Path(folder), exported=Path(folder) / "exported")
+        work = Path(folder)
+        beside = replace(place, work=work, exported=work / "exported", results=work / "models.json")
         found = Build(recipe, beside).run()
-    same = found["sha256"] == recorded["sha256"]
-    recorded["rebuilt"] = {
-        "sha256": found["sha256"],
-        "same": same,
-        "date": found["date"],
-        "versions": found["versions"],
-    }
-    results.write_results(everything, place.results)
+    with results.changing(place.results) as everything:
+        recorded = _recorded(everything, recipe, place)
+        same = found["sha256"] == recorded["sha256"]
+        recorded["rebuilt"] = {"same": same} | {name: found[name] for name in ("sha256", "date", "versions")}
+        _write_page(everything, place)
     if not same:
         raise AccuracyError(
             f"{recipe.name}: rebuilt to SHA-256 {found['sha256']}, recorded is {recorded['sha256']}; same processor, "
             "versions and data give the same bytes: compare the versions in the results"
         )
     return found
+
+
+def _recorded(everything: dict[str, Any], recipe: Recipe, place: Place) -> dict[str, Any]:
+    """What the results have of a model."""
+    if recipe.name not in everything["models"]:
+        raise InputError(f"{recipe.name}: no build is recorded in {place.results}; build it without --rebuild first")
+    return everything["models"][recipe.name]
+
+
+def _write_page(everything: dict[str, Any], place: Place) -> None:
+    """Results and the page that is read off them, while nobody else changes them."""
+    results.write_results(everything, place.results)
+    readme.write_readme(place.exported, place.results)
 
 
 def _hashes(paths: list[Path]) -> list[str]:
@@ -291,12 +316,9 @@ def main(names: tuple[str, ...], data: Path, labels: Path, any_labels: bool, wor
         recipes = [read_recipe(HERE / f"{name}.toml") for name in names] or [r for r in all_recipes() if r.ship]
         for recipe in recipes:
             result = rebuild(recipe, place) if again else Build(recipe, place).run()
-            if not again:
-                results.record(recipe.name, result, place.results)
             click.echo(f"{recipe.name}: {result['bytes']:,} bytes, SHA-256 {result['sha256']}")
             for target in recipe.targets:
                 click.echo(f"  {results.target_line(target, result)}")
-        readme.write_readme(place.exported, place.results)
     except LstmDeployError as e:
         raise click.ClickException(" ".join(str(e).split())) from e
 

@@ -1,7 +1,11 @@
 """The build: from a recipe to a file with its card, once; what is done stays done."""
 
 import json
+import os
 import random
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -95,7 +99,6 @@ def built(build, place):
     found = {}
     for name in ("pet", "pet-rows8"):
         found[name] = build.Build(_recipe(place, name), place).run()
-        results.record(name, found[name], place.results)
     return found
 
 
@@ -147,6 +150,72 @@ def test_a_second_build_runs_nothing_and_leaves_the_record_as_it_is(built, build
     assert place.results.read_bytes() == before
 
 
+def test_file_record_and_page_of_a_build_appear_together(built, place, scripts):
+    recorded = results.read_results(place.results)["models"]
+    assert recorded == built
+    page = (place.exported / "README.md").read_text()
+    assert page == scripts("readme").page(place.exported, place.results)
+
+
+def test_a_build_keeps_what_others_recorded_meanwhile(built, build, place, monkeypatch, tmp_path):
+    copy = replace(place, results=tmp_path / "models.json")
+    copy.results.write_bytes(place.results.read_bytes())
+
+    def slow(self):
+        results.record("other", {"sha256": "0", "ship": False, "evals": {}}, copy.results)
+        results.record("pet", built["pet"] | {"sha256": "1" * 64, "ship": False}, copy.results)
+        return built["pet"]
+
+    monkeypatch.setattr(build.Build, "run", slow)
+    with pytest.raises(AccuracyError, match="recorded is 1111"):
+        build.rebuild(_recipe(place), copy)
+    found = results.read_results(copy.results)["models"]
+    assert set(found) == {"other", *built}
+    assert found["pet"]["sha256"] == "1" * 64
+    assert not found["pet"]["rebuilt"]["same"]
+
+
+def test_two_builds_of_one_checkpoint_do_not_run_at_once(build, place, tmp_path, monkeypatch):
+    beside = replace(place, work=tmp_path)
+
+    def meanwhile(self, *arguments):
+        with pytest.raises(InputError, match=r"pet\.lock: another build is at work on this checkpoint; wait for it"):
+            build.Build(_recipe(place, "pet-rows8"), beside).run()
+        raise LstmDeployError("stopped")
+
+    monkeypatch.setattr(build.Build, "_run", meanwhile)
+    for _ in range(2):  # the lock is gone with the build
+        with pytest.raises(LstmDeployError, match="stopped"):
+            build.Build(_recipe(place), beside).run()
+
+
+def test_a_command_whose_build_is_gone_still_keeps_others_away(build, place, tmp_path):
+    asleep = "import os, sys, time; print(os.getpid(), file=sys.stderr, flush=True); time.sleep(60)"
+    script = (
+        "import sys; from pathlib import Path; recipes, data, work, asleep = sys.argv[1:]\n"
+        "import build; build._COMMAND = [sys.executable, '-c', asleep]\n"
+        "recipe = build.read_recipe(Path(recipes) / 'pet.toml')\n"
+        "build.Build(recipe, build.Place(Path(data), work=Path(work))).run()\n"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, (place.recipes, place.data, tmp_path)), asleep],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(build.HERE), *sys.path])},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        said = first.stderr.readline()
+        assert said.startswith("pet: lstm-deploy train"), said
+        child = int(first.stderr.readline())
+        first.kill()
+        first.wait()
+        with pytest.raises(InputError, match="another build is at work"):
+            build.Build(_recipe(place), replace(place, work=tmp_path)).run()
+        os.kill(child, signal.SIGKILL)
+    finally:
+        first.kill()
+
+
 def test_models_of_one_checkpoint_share_the_training(built, build, place, commands):
     assert built["pet-rows8"]["checkpoint"] == built["pet"]["checkpoint"]
     assert built["pet-rows8"]["precision"] == "rows8"
@@ -158,7 +227,7 @@ def test_models_of_one_checkpoint_share_the_training(built, build, place, comman
 def test_another_card_is_put_in_without_running_anything(built, build, place, commands):
     recipe = _recipe(place)
     other = replace(recipe, card={**recipe.card, "description": "Tags animals."})
-    beside = replace(place, exported=place.exported / "other")
+    beside = replace(place, exported=place.exported / "other", results=place.work / "other.json")
     assert build.Build(other, beside).run()["sha256"] != built["pet"]["sha256"]
     assert Predictor.load(beside.exported / "pet.onnx").metadata.card["description"] == "Tags animals."
     assert commands == []
