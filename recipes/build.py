@@ -49,6 +49,7 @@ class Place:
         exported: the finished files.
         results: the JSON file with all models' scores.
         any_labels: take labels with another hash than the recipe's.
+        others: where finished files of other models are, too.
     """
 
     data: Path
@@ -58,6 +59,12 @@ class Place:
     exported: Path = Path("exported")
     results: Path = results.RESULTS
     any_labels: bool = False
+    others: Path | None = None
+
+    @property
+    def models(self) -> list[Path]:
+        """Folders of finished files, in the order in which they are looked through."""
+        return [self.exported, *([self.others] if self.others else [])]
 
 
 class Build:
@@ -84,10 +91,11 @@ class Build:
                 a step failed.
         """
         taken = "another build is at work on this checkpoint; wait for it, or give another --work"
+        self._check_inputs()
         with locked(self.place.work / f"{self.recipe.checkpoint}.lock", taken) as self._lock:
             trained = self._trained()
             self._export(trained["checkpoint"])
-            verified = self._verify()
+            verified = self._verify(trained["checkpoint"])
             evals = {split: self._evaluate(split) for split in self.recipe.evals}
             with results.changing(self.place.results) as everything:
                 self._publish(evals)
@@ -111,25 +119,39 @@ class Build:
             "evals": evals,
         }
 
+    def _check_inputs(self) -> None:
+        """What a later step would only find after hours: that something is not there, or is another."""
+        trainer, data, models = self._trainer(), self.place.data, self.place.models
+        paths = files(train, trainer.recipe.train or {}, data, models) + files(export, self.recipe.export, data, models)
+        for entry in self.recipe.evals.values():
+            paths += [data / entry.file, *files(evaluate, entry.options, data, models)]
+        _hashes(paths)
+        trainer._labels()
+        trainer._vectors()
+
+    def _trainer(self) -> "Build":
+        """What trains the checkpoint: this build, or that of the recipe named for it."""
+        if self.recipe.train is not None:
+            return self
+        other = read_recipe(self.place.recipes / f"{self.recipe.checkpoint}.toml")
+        if other.train is None:
+            raise InputError(f"{other.name}: trains nothing itself; name the recipe that does in {self.recipe.name}")
+        return Build(other, self.place, self._lock)
+
     def _trained(self) -> dict[str, Any]:
         """The hash of the checkpoint and the minutes that it took; trains it if it is not there."""
         if self.recipe.train is None:
-            other = read_recipe(self.place.recipes / f"{self.recipe.checkpoint}.toml")
-            if other.train is None:
-                raise InputError(
-                    f"{other.name}: trains nothing itself; name the recipe that does in {self.recipe.name}"
-                )
-            return Build(other, self.place, self._lock)._trained()
-        options, extra = arguments(train, self.recipe.train, self.place.data), []
+            return self._trainer()._trained()
+        options, extra = arguments(train, self.recipe.train, self.place.data, self.place.models), []
         labels = self._labels()
         if labels:
             extra = ["--soft-labels", str(self.place.labels)]
         key = key_of(
             dict(self.recipe.train),
-            _hashes(files(train, self.recipe.train, self.place.data)),
+            _hashes(files(train, self.recipe.train, self.place.data, self.place.models)),
             labels,
             self.recipe.threads,
-            _versions("lstm-deploy", "torch", "numpy", *_package(self.recipe.train.get("vectors"))),
+            _versions("lstm-deploy", "torch", "numpy", *self._vectors()),
         )
         if facts := self.steps.done("train", key):
             return facts
@@ -143,6 +165,23 @@ class Build:
         minutes = sum(json.loads(line)["seconds"] for line in log) / 60
         facts = {"checkpoint": key_of(file_hash(weights), file_hash(about)), "minutes": round(minutes, 1)}
         return self.steps.finish("train", key, [weights, about], facts)
+
+    def _vectors(self) -> list[str]:
+        """The package that word vectors come from, if there are some."""
+        name = (self.recipe.train or {}).get("vectors")
+        if name is None:
+            return []
+        try:
+            found = importlib.metadata.distribution(name).metadata["Name"]
+        except (importlib.metadata.PackageNotFoundError, ValueError):
+            found = None
+        if found is None or Path(name).exists():
+            what = "a file here" if Path(name).exists() else "no installed package"
+            raise InputError(
+                f"{self.recipe.name}: vectors = {name!r} is {what}; expected a package, whose version is known; install "
+                "it with `pip install --requirement recipes/requirements.txt`"
+            )
+        return [found]
 
     def _labels(self) -> str | None:
         """The hash of the teacher's labels, which has to be the recipe's."""
@@ -164,20 +203,28 @@ class Build:
         key = key_of(
             checkpoint,
             dict(self.recipe.export),
-            _hashes(files(export, self.recipe.export, self.place.data)),
+            _hashes(files(export, self.recipe.export, self.place.data, self.place.models)),
             self.recipe.threads,
             _versions("lstm-deploy", "torch", "numpy", "onnx", "onnxruntime"),
+            _sources(),
         )
         if self.steps.done("export", key) is None:
             self.steps.start("export", key)
-            options = arguments(export, self.recipe.export, self.place.data)
+            options = arguments(export, self.recipe.export, self.place.data, self.place.models)
             self._run("export", str(self.checkpoint), "--output", str(self.draft), *options)
             self.steps.finish("export", key, [self.draft], {"exported": True})
 
-    def _verify(self) -> dict[str, Any]:
+    def _verify(self, checkpoint: str) -> dict[str, Any]:
         """The file against PyTorch: on ragged batches and on every token of the first gold file."""
         gold = next(iter(self.recipe.evals.values())).file if self.recipe.evals else None
-        key = key_of(file_hash(self.draft), _hashes([self.place.data / gold] if gold else []))
+        key = key_of(
+            file_hash(self.draft),
+            checkpoint,
+            _hashes([self.place.data / gold] if gold else []),
+            self.recipe.threads,
+            _versions("lstm-deploy", "torch", "numpy", "onnxruntime"),
+            _sources(),
+        )
         if (facts := self.steps.done("verify", key)) is None:
             corpus = ["--input", str(self.place.data / gold)] if gold else []
             said = self._run("verify", str(self.draft), "--checkpoint", str(self.checkpoint), *corpus, "--json")
@@ -188,15 +235,18 @@ class Build:
         """The scores on a split, as onnxruntime gives them with the file."""
         entry = self.recipe.evals[split]
         path = self.place.data / entry.file
+        models = files(evaluate, entry.options, self.place.data, self.place.models)
         key = key_of(
             file_hash(self.draft),
-            _hashes([path, *files(evaluate, entry.options, self.place.data)]),
+            _hashes([path, *models]),
             dict(entry.options),
+            self.recipe.threads,
             _versions("lstm-deploy", "numpy", "onnxruntime"),
+            _sources(),
         )
         step = f"eval {split}"
         if (facts := self.steps.done(step, key)) is None:
-            options = arguments(evaluate, entry.options, self.place.data)
+            options = arguments(evaluate, entry.options, self.place.data, self.place.models)
             report = json.loads(self._run("eval", str(self.draft), str(path), *options, "--json"))
             facts = {"gold": entry.gold, "file": path.name, "sha256": file_hash(path)}
             facts["report"] = {name: value for name, value in report.items() if name not in results.LEFT_OUT}
@@ -250,7 +300,9 @@ def rebuild(recipe: Recipe, place: Place) -> dict[str, Any]:
     place.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rebuild-", dir=place.work) as folder:
         work = Path(folder)
-        beside = replace(place, work=work, exported=work / "exported", results=work / "models.json")
+        beside = replace(
+            place, work=work, exported=work / "exported", results=work / "models.json", others=place.exported
+        )
         found = Build(recipe, beside).run()
     with results.changing(place.results) as everything:
         recorded = _recorded(everything, recipe, place)
@@ -289,17 +341,18 @@ def _keep_to(cores: int) -> None:
     os.sched_setaffinity(0, (there + there)[first : first + min(cores, len(there))])
 
 
+def _sources() -> str:
+    """A hash of the package's code: what else exporting and scoring depend on within one version.
+
+    Training depends on it, too, but is too dear to be repeated for a comment: see README.md here.
+    """
+    folder = Path(lstm_deploy.__file__).parent
+    return key_of([(path.relative_to(folder).as_posix(), file_hash(path)) for path in sorted(folder.rglob("*.py"))])
+
+
 def _versions(*names: str) -> dict[str, str]:
     installed = {name: importlib.metadata.version(name) for name in names if name != "lstm-deploy"}
     return installed | ({"lstm-deploy": lstm_deploy.__version__} if "lstm-deploy" in names else {})
-
-
-def _package(vectors: str | None) -> list[str]:
-    """The package that word vectors come from, if it is one that is installed."""
-    try:
-        return [importlib.metadata.distribution(vectors).metadata["Name"]] if vectors else []
-    except (importlib.metadata.PackageNotFoundError, ValueError):
-        return []  # training tells what is wrong
 
 
 @click.command(context_settings={"max_content_width": 100})

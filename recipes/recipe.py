@@ -144,28 +144,43 @@ def all_recipes(folder: Path = HERE) -> list[Recipe]:
     return [read_recipe(path) for path in sorted(folder.glob("*.toml"))]
 
 
-def arguments(command: click.Command, options: Mapping[str, Any], data: Path) -> list[str]:
-    """Options of a recipe as arguments of the command line; files are looked up below ``data``."""
+def arguments(
+    command: click.Command, options: Mapping[str, Any], data: Path, models: Sequence[Path] = ()
+) -> list[str]:
+    """Options of a recipe as arguments of the command line; files as in `files`."""
     found: list[str] = []
     for parameter, value in _parameters(command, options):
         if isinstance(value, bool):
             found += [(parameter.opts if value else parameter.secondary_opts)[0]]
             continue
         for item in value if isinstance(value, list) else [value]:
-            found += [parameter.opts[0], str(data / item if isinstance(parameter.type, click.Path) else item)]
+            found += [parameter.opts[0], str(_file(parameter, item, data, models) or item)]
     return found
 
 
-def files(command: click.Command, options: Mapping[str, Any], data: Path) -> list[Path]:
-    """All files among the options: those below ``data``, and other models' files by name."""
-    found: list[Path] = []
-    for parameter, value in _parameters(command, options):
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(parameter.type, click.Path):
-                found.append(data / item)
-            elif parameter.type.name == "model":
-                found.append(find_model(item))
-    return found
+def files(
+    command: click.Command, options: Mapping[str, Any], data: Path, models: Sequence[Path] = ()
+) -> list[Path]:
+    """All files among the options: those below ``data``, and other models' by name.
+
+    Args:
+        models: folders that models are looked up in first, before those that the package knows.
+    """
+    found = [
+        _file(parameter, item, data, models)
+        for parameter, value in _parameters(command, options)
+        for item in (value if isinstance(value, list) else [value])
+    ]
+    return [path for path in found if path is not None]
+
+
+def _file(parameter: click.Option, item: Any, data: Path, models: Sequence[Path]) -> Path | None:
+    if isinstance(parameter.type, click.Path):
+        return data / item
+    if parameter.type.name != "model":
+        return None
+    built = (folder / f"{item}.onnx" for folder in models)
+    return next((path for path in built if path.is_file()), None) or find_model(item)
 
 
 def _parameters(command: click.Command, options: Mapping[str, Any]) -> Iterator[tuple[click.Option, Any]]:

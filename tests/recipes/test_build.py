@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -266,6 +267,43 @@ def test_a_step_that_fails_is_told_with_its_command(build, place, tmp_path):
 def test_data_that_is_not_there_is_told(build, place, tmp_path):
     with pytest.raises(InputError, match=r"train\.conllu: No such file"):
         build.Build(_recipe(place), replace(place, data=tmp_path, work=tmp_path)).run()
+
+
+def test_all_inputs_are_looked_for_before_hours_of_training(build, place, tmp_path, commands):
+    beside = replace(place, work=tmp_path)
+    recipe = _recipe(place)
+    gold = recipe.evals["test"]
+    for change, reason in (
+        ({"evals": {"test": replace(gold, file="pets/gone.conllu")}}, r"gone\.conllu: No such file"),
+        ({"evals": {"test": replace(gold, options={"raw": True, "segmenter": "cutter"})}}, "cutter: no model of that"),
+        ({"export": {"precision": "fp16", "dev": "pets/nowhere.conllu"}}, r"nowhere\.conllu: No such file"),
+        ({"train": {**recipe.train, "vectors": "no-such-package"}}, "pet: vectors = 'no-such-package' is no installed"),
+        ({"train": {**recipe.train, "vectors": str(place.recipes / "pet.toml")}}, "is a file here; expected a package"),
+    ):
+        with pytest.raises(LstmDeployError, match=reason) as told:
+            build.Build(replace(recipe, **change), beside).run()
+        assert "\n" not in str(told.value)
+    assert commands == []
+
+
+def test_other_models_are_those_that_were_built_here(build, place, tmp_path):
+    (tmp_path / "en-upos.onnx").write_bytes(b"")
+    beside = replace(place, exported=tmp_path / "none", others=tmp_path)
+    options = {"segmenter": "en-upos"}
+    assert build.files(build.evaluate, options, place.data, beside.models) == [tmp_path / "en-upos.onnx"]
+    assert build.arguments(build.evaluate, options, place.data, beside.models)[1] == str(tmp_path / "en-upos.onnx")
+
+
+def test_other_code_is_exported_verified_and_scored_with_again_but_not_trained(
+    built, build, place, tmp_path, commands, monkeypatch
+):
+    shutil.copytree(place.work, tmp_path, dirs_exist_ok=True)
+    for path in tmp_path.glob("*.json"):
+        path.write_text(path.read_text().replace(str(place.work), str(tmp_path)))
+    beside = replace(place, work=tmp_path, exported=tmp_path / "out", results=tmp_path / "out.json")
+    monkeypatch.setattr(build, "_sources", lambda: "other")
+    assert build.Build(_recipe(place), beside).run()["sha256"] == built["pet"]["sha256"]
+    assert [arguments[0] for arguments in commands] == ["export", "verify", "eval"]
 
 
 def test_other_labels_than_the_recipes_are_refused(build, place, tmp_path, monkeypatch):
