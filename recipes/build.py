@@ -4,7 +4,7 @@
     python recipes/build.py en-upos --data ../shared/data --labels checkpoints/labels
     python recipes/build.py en-upos --rebuild    from nothing, beside; are the bytes the same?
 
-Every step is a command of the package, run on the recipe's number of cores, and is not repeated while its inputs have
+Every step is a command of the package, run on the recipe's number of threads, and is not repeated while its inputs have
 the same hashes; a training that was stopped goes on. A file appears in ``exported/`` when all steps are done, and its
 scores in ``benchmarks/results/models.json``.
 """
@@ -30,6 +30,7 @@ from recipe import HERE, Recipe, all_recipes, arguments, file_hash, files, read_
 from steps import Steps, key_of
 
 import lstm_deploy
+from lstm_deploy.card import SCORE
 from lstm_deploy.cli import evaluate, export, train
 from lstm_deploy.errors import AccuracyError, InputError, LstmDeployError
 from lstm_deploy.inspection import inspect_model
@@ -249,6 +250,8 @@ class Build:
             options = arguments(evaluate, entry.options, self.place.data, self.place.models)
             report = json.loads(self._run("eval", str(self.draft), str(path), *options, "--json"))
             facts = {"gold": entry.gold, "file": path.name, "sha256": file_hash(path)}
+            if "segmenter" in entry.options:
+                facts["segmenter_sha256"] = file_hash(*models)
             facts["report"] = {name: value for name, value in report.items() if name not in results.LEFT_OUT}
             self.steps.finish(step, key, [self.draft], facts)
         return facts | {"gold": entry.gold}
@@ -258,7 +261,8 @@ class Build:
         from lstm_deploy.export.exporter import write
 
         scores = [
-            {"split": split, "gold": found["gold"], "file": found["file"], "sha256": found["sha256"]}
+            {"split": split}
+            | {field: found[field] for field in SCORE if field in found}
             | {"figures": results.figures(found["report"])}
             for split, found in evals.items()
         ]
@@ -276,9 +280,9 @@ class Build:
         done = subprocess.run(
             [*_COMMAND, *arguments],
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             check=False,
-            env=os.environ | threads,
+            env=os.environ | threads | {"PYTHONIOENCODING": "utf-8"},
             preexec_fn=partial(_keep_to, self.recipe.threads) if pinned else None,
             pass_fds=() if self._lock is None else (self._lock,),
         )
@@ -335,7 +339,10 @@ def _hashes(paths: list[Path]) -> list[str]:
 
 
 def _keep_to(cores: int) -> None:
-    """Fewer cores for this process, any of those that it has."""
+    """Fewer cores for this process: of those that it has some in a row, the first picked by its process id.
+
+    So builds beside each other are likely on different ones; nobody makes sure that they are.
+    """
     there = sorted(os.sched_getaffinity(0))
     first = os.getpid() % len(there)
     os.sched_setaffinity(0, (there + there)[first : first + min(cores, len(there))])

@@ -1,5 +1,6 @@
 """The build: from a recipe to a file with its card, once; what is done stays done."""
 
+import hashlib
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import results
@@ -298,12 +300,26 @@ def test_other_code_is_exported_verified_and_scored_with_again_but_not_trained(
     built, build, place, tmp_path, commands, monkeypatch
 ):
     shutil.copytree(place.work, tmp_path, dirs_exist_ok=True)
-    for path in tmp_path.glob("*.json"):
-        path.write_text(path.read_text().replace(str(place.work), str(tmp_path)))
     beside = replace(place, work=tmp_path, exported=tmp_path / "out", results=tmp_path / "out.json")
     monkeypatch.setattr(build, "_sources", lambda: "other")
     assert build.Build(_recipe(place), beside).run()["sha256"] == built["pet"]["sha256"]
     assert [arguments[0] for arguments in commands] == ["export", "verify", "eval"]
+
+
+def test_a_score_from_raw_text_names_the_segmenter(built, build, place, monkeypatch, tmp_path):
+    """Its hash, since a name may stand for another file tomorrow."""
+    cutter = tmp_path / "cutter.onnx"
+    cutter.write_bytes(b"cutter")
+    recipe = _recipe(place)
+    raw = replace(recipe.evals["test"], options={"raw": True, "segmenter": "cutter"})
+    beside = replace(place, exported=tmp_path / "out", results=tmp_path / "models.json", others=tmp_path)
+    report = '{"words": {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1}}'
+    monkeypatch.setattr(build.Build, "_run", lambda self, *arguments: report)
+    build.Build(replace(recipe, evals=recipe.evals | {"raw": raw}), replace(beside, work=place.work)).run()
+    test, score = Predictor.load(tmp_path / "out" / "pet.onnx").metadata.card["scores"]
+    assert score["segmenter_sha256"] == hashlib.sha256(b"cutter").hexdigest()
+    assert score["split"] == "raw"
+    assert "segmenter_sha256" not in test
 
 
 def test_other_labels_than_the_recipes_are_refused(build, place, tmp_path, monkeypatch):
@@ -417,8 +433,25 @@ def test_figures_are_numbers_and_the_rates_of_parts(scripts):
     }
 
 
-def test_a_record_of_steps_that_is_none_is_told(tmp_path):
-    (tmp_path / "pet.json").write_text("{")
+def test_a_record_goes_with_its_folder_and_those_of_old_count_where_they_were_made(tmp_path, monkeypatch):
+    (tmp_path / "work" / "pet").mkdir(parents=True)
+    weights = tmp_path / "work" / "pet" / "model"
+    weights.write_bytes(b"1")
+    monkeypatch.chdir(tmp_path)
+    Steps(Path("work/pet.json")).finish("train", key_of(1), [Path("work/pet/model")], {"n": 1})
+    (tmp_path / "work").rename(tmp_path / "moved")
+    monkeypatch.chdir("/")
+    moved = tmp_path / "moved" / "pet.json"
+    assert Steps(moved).done("train", key_of(1)) == {"n": 1}
+    moved.write_text(moved.read_text().replace('"pet/model"', '"moved/pet/model"'))
+    assert Steps(moved).done("train", key_of(1)) is None
+    monkeypatch.chdir(tmp_path)
+    assert Steps(Path("moved/pet.json")).done("train", key_of(1)) == {"n": 1}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", '{"train": []}', '{"train": {"key": 1}}', '{"train": {"files": {}}}'])
+def test_a_record_of_steps_that_is_none_is_told(tmp_path, text):
+    (tmp_path / "pet.json").write_text(text)
     with pytest.raises(InputError, match="not a build's record"):
         Steps(tmp_path / "pet.json")
     steps = Steps(tmp_path / "new.json")
