@@ -179,8 +179,8 @@ class Build:
         if found is None or Path(name).exists():
             what = "a file here" if Path(name).exists() else "no installed package"
             raise InputError(
-                f"{self.recipe.name}: vectors = {name!r} is {what}; expected a package, whose version is known; install "
-                "it with `pip install --requirement recipes/requirements.txt`"
+                f"{self.recipe.name}: vectors = {name!r} is {what}; expected a package, whose version is known: "
+                "install it with `pip install --requirement recipes/requirements.txt`"
             )
         return [found]
 

@@ -187,9 +187,7 @@ def all_recipes(folder: Path = HERE) -> list[Recipe]:
     return [read_recipe(path) for path in sorted(folder.glob("*.toml"))]
 
 
-def arguments(
-    command: click.Command, options: Mapping[str, Any], data: Path, models: Sequence[Path] = ()
-) -> list[str]:
+def arguments(command: click.Command, options: Mapping[str, Any], data: Path, models: Sequence[Path] = ()) -> list[str]:
     """Options of a recipe as arguments of the command line; files as in `files`."""
     found: list[str] = []
     for parameter, value in _parameters(command, options):
@@ -201,9 +199,7 @@ def arguments(
     return found
 
 
-def files(
-    command: click.Command, options: Mapping[str, Any], data: Path, models: Sequence[Path] = ()
-) -> list[Path]:
+def files(command: click.Command, options: Mapping[str, Any], data: Path, models: Sequence[Path] = ()) -> list[Path]:
     """All files among the options: those below ``data``, and other models' by name.
 
     Args:

@@ -81,8 +81,8 @@ def export_module(
     Raises:
         LiftError: the module does something that no graph for batches can do; the text names its line.
         ParityError: the file would not answer as the module does; nothing is written.
-        InputError: the card is not a whole one, vocabulary, tags or spec contradict each other, a tagger that streams ends in a CRF, or there is no
-            file for ``target``.
+        InputError: the card is not a whole one, vocabulary, tags or spec contradict each other, a tagger that streams
+            ends in a CRF, or there is no file for ``target``.
         OutputError: ``output`` cannot be written.
     """
     import_onnxruntime()
