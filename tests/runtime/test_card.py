@@ -4,7 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from model_files import PREFIX, TUTORIAL, field, top_level_fields
+from model_files import PREFIX, TUTORIAL, field, rewrite, top_level_fields
 
 from lstm_deploy import Predictor
 from lstm_deploy.card import check_card, read_card
@@ -143,6 +143,26 @@ def test_a_card_that_lacks_fields_is_shown_as_far_as_it_goes(with_card):
     done = CliRunner().invoke(main, ["inspect", str(path)])
     assert done.exit_code == 0, done.stderr
     assert {"made of    unnamed: MIT", "measured   dev: ", "measured   unnamed: "} <= set(done.stdout.split("\n"))
+
+
+def test_nothing_in_a_file_steers_a_terminal(with_card, monkeypatch, tmp_path):
+    evil = "\x1b[2J\n\x9b1m\u202e\U000e0041\ud800é"
+    shown = "\\u001b[2J\\n\\u009b1m\\u202e\\udb40\\udc41\\ud800é"
+    path = with_card(
+        {"name": evil, "description": evil, "limits": [evil], "scores": [{"gold": evil}]} | {"later": evil}
+    )
+    (tmp_path / "exported").mkdir()
+    rewrite(path, tmp_path / "exported" / "pet.onnx", tags=[evil, "NN", "V"], notes=[evil], golden=[])
+    monkeypatch.chdir(tmp_path)
+    for command in (["inspect", "pet"], ["models"], ["inspect", "--json", "pet"], ["models", "--json"]):
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 0, done.output
+        assert all(line.isprintable() for line in done.stdout.split("\n")), command
+        assert shown in done.stdout, command
+        if "--json" in command:
+            found = json.loads(done.stdout)
+            entry = found if command[0] == "inspect" else next(each for each in found if each["name"] == "pet")
+            assert entry["tags"][0] == evil
 
 
 def test_without_one_it_is_empty(without_card):
