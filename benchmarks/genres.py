@@ -11,6 +11,7 @@ import hashlib
 import json
 import sys
 import tempfile
+from contextlib import closing
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -54,11 +55,10 @@ def accuracies(contenders: list[Contender], gold: list[Sentence]) -> dict[str, f
         path = Path(folder) / "sentences.jsonl"
         path.write_text("".join(json.dumps(sentence.tokens) + "\n" for sentence in gold), encoding="utf-8")
         for contender in contenders:
-            running = Running(contender)
-            running.load(str(path))
-            running.ask("tag")
-            tags = running.tags()
-            running.close()
+            with closing(Running(contender)) as running:
+                running.load(str(path))
+                running.ask("tag")
+                tags = running.tags()
             pairs = zip((tag for s in gold for tag in s.tags), (tag for row in tags for tag in row), strict=True)
             found[contender.name] = sum(right == said for right, said in pairs) / words
     return found

@@ -14,6 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 from genres import ROOT, contenders
 from run import LATENCY_WORDS, ONE_THREAD, Contender, Running, _processor
 
+from lstm_deploy.errors import InputError
 from lstm_deploy.formats import atomic_output, read_gold
 from lstm_deploy.providers import available_cores
 
@@ -33,21 +35,30 @@ def race(models: list[Path], peers: Path, peer_models: Path, sentences: list[lis
 
     Args:
         sentences: of words; those of 20 words are also tagged one by one.
+
+    Raises:
+        InputError: there is none of 20 words.
     """
+    short = [s for s in sentences if len(s) == LATENCY_WORDS]
+    if not short:
+        raise InputError(
+            f"{len(sentences)} sentences, none of {LATENCY_WORDS} words; expected at least one, to tag it alone"
+        )
     cores = available_cores()
     ours = [Contender(m.stem, [sys.executable, "predictor.py", str(m.resolve()), str(cores)]) for m in models]
-    _, *others = contenders(models[:1], peers, peer_models)[0]
-    absent = contenders(models[:1], peers, peer_models)[1]
-    split = [Contender(f"{c.name}, {cores} processes", c.command, cores, ONE_THREAD) for c in others]
+    others, absent = contenders([], peers, peer_models)
+    split = {c.name: Contender(f"{c.name}, {cores} processes", c.command, cores, ONE_THREAD) for c in others}
     tokens = sum(map(len, sentences))
     repeats = -(-_TOKENS // tokens)
-    running = [Running(contender) for contender in (*ours, *others, *split)]
-    rates: dict[str, list[float]] = {r.name: [] for r in running}
-    single: dict[str, list[float]] = {r.name: [] for r in running if "processes" not in r.name}
-    with tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as stack:
+        alone = [stack.enter_context(closing(Running(contender))) for contender in (*ours, *others)]
+        running = [*alone, *(stack.enter_context(closing(Running(contender))) for contender in split.values())]
+        rates: dict[str, list[float]] = {r.name: [] for r in running}
+        single: dict[str, list[float]] = {r.name: [] for r in alone}
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         everything, twenty = Path(folder) / "all.jsonl", Path(folder) / "twenty.jsonl"
         _put(everything, sentences * repeats)
-        _put(twenty, [s for s in sentences if len(s) == LATENCY_WORDS])
+        _put(twenty, short)
         for r in running:
             r.load(str(everything))
             r.ask("tag")  # warms up
@@ -58,13 +69,11 @@ def race(models: list[Path], peers: Path, peer_models: Path, sentences: list[lis
                 rates[r.name].append(tokens * repeats / (time.perf_counter() - start))
                 if r.name in single:
                     single[r.name] += r.ask("one_by_one", sentences=str(twenty))[0]["seconds"]
-    for r in running:
-        r.close()
     figures = {name: {"tokens_per_second": statistics.median(values)} for name, values in rates.items()}
     for name, values in single.items():
         figures[name]["single_seconds"] = statistics.median(values)
     best = {
-        c.name: max((figures[name] | {"arrangement": name} for name in (c.name, f"{c.name}, {cores} processes")),
+        c.name: max((figures[name] | {"arrangement": name} for name in (c.name, split[c.name].name)),
                     key=lambda figure: figure["tokens_per_second"])
         | {"single_seconds": figures[c.name]["single_seconds"]}
         for c in others
@@ -74,6 +83,12 @@ def race(models: list[Path], peers: Path, peer_models: Path, sentences: list[lis
 
 def _put(path: Path, sentences: list[list[str]]) -> None:
     path.write_text("".join(json.dumps(s) + "\n" for s in sentences), encoding="utf-8")
+
+
+def _taggers() -> list[Path]:
+    """The files that are shipped and tag words."""
+    models = json.loads((RESULTS / "models.json").read_bytes())["models"]
+    return [ROOT / "exported" / f"{n}.onnx" for n, m in models.items() if m["ship"] and m["column"] != "segmentation"]
 
 
 def main() -> None:
@@ -86,14 +101,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--output", type=Path, default=RESULTS / "models-speed.json")
     args = parser.parse_args()
-    shipped = json.loads((RESULTS / "models.json").read_bytes())["models"]
-    taggers = [
-        ROOT / "exported" / f"{n}.onnx" for n, m in shipped.items() if m["ship"] and m["column"] != "segmentation"
-    ]
     load = os.getloadavg()[0]
-    found = race(
-        args.models or taggers, args.peers, args.peer_models, [s.tokens for s in read_gold(args.input)], args.rounds
-    )
+    sentences = [s.tokens for s in read_gold(args.input)]
+    found = race(args.models or _taggers(), args.peers, args.peer_models, sentences, args.rounds)
     result = {
         "machine": f"{found['cores']} cores of {_processor()}",
         "input": args.input.name,

@@ -3,6 +3,7 @@
 FORMAT.md, section 11, is its specification. Knows what a card may hold, not how it gets into a file.
 """
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,10 +15,11 @@ TEXTS = ("name", "description", "licence", "intended_use", "rebuild")
 """Fields that are one string."""
 SOURCE = ("name", "version", "licence", "attribution", "use")
 """Fields of an entry of ``data``, all strings."""
-SCORE = ("split", "gold", "file", "sha256")
+SCORE = ("split", "gold", "file", "sha256", "segmenter_sha256")
 """Fields of an entry of ``scores`` that are strings; ``figures`` beside them are numbers."""
 _NEEDED = ("name", "description", "licence")
 _SOURCE_NEEDED = ("name", "licence")
+_SCORE_NEEDED = ("split", "gold")
 
 
 def read_card(path: Path, defaults: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -63,8 +65,24 @@ def check_card(card: Any) -> dict[str, Any]:
         _only(source, SOURCE, where)
         _all(source, _SOURCE_NEEDED, where)
     for score in card.get("scores", ()):
-        _only(score, (*SCORE, "figures"), f" of the score {score.get('split', '')!r:.60}")
+        where = f" of the score {score.get('split', '')!r:.60}"
+        _only(score, (*SCORE, "figures"), where)
+        _all(score, _SCORE_NEEDED, where)
+        if not score.get("figures"):
+            raise ValueError(f"has no figures{where}")
     return checked
+
+
+def card_to_write(card: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The card that is to go into a file, if it is a whole one; None for none, and for an empty one.
+
+    Raises:
+        InputError: it is not.
+    """
+    try:
+        return check_card(dict(card)) if card else None
+    except ValueError as e:
+        raise InputError(f"the card {e}; see FORMAT.md, section 11") from e
 
 
 def read_fields(card: Any) -> dict[str, Any]:
@@ -85,10 +103,8 @@ def read_fields(card: Any) -> dict[str, Any]:
         where = f" of the score {score.get('split', '')!r:.60}"
         _texts(score, SCORE, where)
         figures = score.get("figures", {})
-        if not isinstance(figures, dict) or any(
-            isinstance(value, bool) or not isinstance(value, int | float) for value in figures.values()
-        ):
-            raise ValueError(f"has figures{where} that are not numbers")
+        if not isinstance(figures, dict) or not all(map(_is_figure, figures.values())):
+            raise ValueError(f"has figures{where} that are not finite numbers")
     limits = card.get("limits", [])
     if not isinstance(limits, list) or not all(isinstance(limit, str) for limit in limits):
         raise ValueError("has limits that are no list of sentences")
@@ -96,8 +112,8 @@ def read_fields(card: Any) -> dict[str, Any]:
 
 
 def describe_card(card: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(what, text) rows for people; none of a file without a card."""
-    rows = [("card", f"{card['name']}: {card['description']}")] if card else []
+    """(what, text) rows for people, of whatever fields there are; none of a file without a card."""
+    rows = [("card", ": ".join(card[part] for part in ("name", "description") if part in card))] if card else []
     rows += [("use", card["intended_use"])] if "intended_use" in card else []
     rows += [("made of", source_line(source)) for source in card.get("data", ())]
     rows += [("measured", score_line(score)) for score in card.get("scores", ())]
@@ -109,12 +125,12 @@ def source_line(source: Mapping[str, str]) -> str:
     """An entry of ``data`` in one line."""
     name = " ".join(source[part] for part in ("name", "version") if source.get(part))
     rest = [source[part] for part in ("use", "licence", "attribution") if source.get(part)]
-    return f"{name}: {'; '.join(rest)}"
+    return f"{name or 'unnamed'}: {'; '.join(rest)}"
 
 
 def score_line(score: Mapping[str, Any]) -> str:
     """An entry of ``scores`` in one line, rates in per cent."""
-    return f"{score['gold']}: {figures_line(score['figures'])}"
+    return f"{score.get('gold') or score.get('split') or 'unnamed'}: {figures_line(score.get('figures', {}))}"
 
 
 def figures_line(figures: Mapping[str, float]) -> str:
@@ -139,6 +155,12 @@ def _only(table: Mapping[str, Any], fields: tuple[str, ...], where: str) -> None
 def _all(table: Mapping[str, Any], fields: Iterable[str], where: str) -> None:
     if missing := next((field for field in fields if not table.get(field, "").strip()), None):
         raise ValueError(f"has no {missing}{where}")
+
+
+def _is_figure(value: Any) -> bool:
+    return (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, float) and math.isfinite(value)
+    )
 
 
 def _kind(value: Any) -> str:

@@ -531,7 +531,7 @@ def run(
     cut = Cut(window, MARGIN if margin is None else margin)
     settings = {"one_by_one": line_buffered, "scores": form == "jsonl", "cut": cut}
     if raw:
-        cut_by = _segments(segmenter, predictor, provider, cuda)
+        cut_by = _segments(segmenter, predictor, provider, threads=threads, batch_tokens=batch_tokens, cuda=cuda)
         sentences = sentences_of(cut_by, read_paragraphs(lines) if lines else texts, one_by_one=line_buffered)
     else:
         sentences = _line_sentences(lines, texts, kind, predictor.metadata.tokenizer)
@@ -569,14 +569,21 @@ def _refuse_segmenter(model: Path, predictor: Any) -> None:
         )
 
 
-def _segments(segmenter: Path | None, predictor: Any, provider: Provider, cuda: CudaOptions | None) -> Any:
-    """What cuts raw text: the file named, or the rules of the tagger's."""
+def _segments(segmenter: Path | None, predictor: Any, provider: Provider, **settings: Any) -> Any:
+    """What cuts raw text: the file named, run as the tagger is, or the rules of the tagger's."""
     from .segmenter import Segmenter
     from .sentence_rules import SentenceRules
 
     if segmenter is None:
+        if predictor.metadata.tokenizer.kind == "whitespace":
+            _say(
+                f"{predictor.path}: its tokenizer cuts at white space alone, so no point stands by itself and only a "
+                "blank line ends a sentence; give --segmenter"
+            )
         return SentenceRules(predictor.metadata.tokenizer)
-    return Segmenter.load(segmenter, provider, cuda=cuda)
+    found = Segmenter.load(segmenter, provider, **settings)
+    _say_provider(provider, found, "segmenter's ")
+    return found
 
 
 def _announced(line: str, results: Iterable[_T]) -> Iterator[_T]:
@@ -608,7 +615,9 @@ def _run_stream(
 @click.argument("model", type=_MODEL)
 @click.argument("gold", type=_PATH)
 @click.option("--column", type=click.Choice(COLUMNS), help="Gold tags [the model's].")
-@click.option("--unseen-tags", type=click.Choice(["error", "wrong"]), default="error", show_default=True)
+@click.option(
+    "--unseen-tags", type=click.Choice(["error", "wrong"]), help="What a gold tag that MODEL lacks is [error]."
+)
 @click.option("--provider", type=_PROVIDERS, default="cpu", show_default=True)
 @click.option("--raw", is_flag=True, help="Find words and sentences in GOLD's text, too; then F1 as CoNLL 2018.")
 @click.option("--segmenter", type=_MODEL, help="With --raw: file or name of what finds them [the model's rules].")
@@ -618,7 +627,7 @@ def evaluate(
     model: Path,
     gold: Path,
     column: Column | None,
-    unseen_tags: str,
+    unseen_tags: str | None,
     provider: Provider,
     raw: bool,
     segmenter: Path | None,
@@ -644,6 +653,8 @@ def evaluate(
     if raw or predictor.metadata.column == "segmentation":
         if plots:
             raise click.UsageError("--plots draws what words are taken for; leave it out where they are found in text")
+        if unseen_tags:
+            raise click.UsageError("--unseen-tags is for gold words; leave it out where they are found in text")
         _evaluate_raw(predictor, gold, column, provider, segmenter, as_json)
         return
     report = evaluate_file(predictor, gold, column, unseen_is_wrong=unseen_tags == "wrong")
@@ -669,9 +680,13 @@ def _evaluate_raw(
     if predictor.metadata.column == "segmentation":
         if segmenter:
             raise click.UsageError("--segmenter is for a model that tags words; this one finds them itself")
+        if column not in (None, "segmentation"):
+            raise click.UsageError(
+                f"--column {column} is for a model that tags words; this one finds them: leave it out"
+            )
         report = evaluate_raw(gold, Segmenter.of(predictor))
     else:
-        report = evaluate_raw(gold, _segments(segmenter, predictor, provider, None), predictor, column)
+        report = evaluate_raw(gold, _segments(segmenter, predictor, provider), predictor, column)
     click.echo(json.dumps(report) if as_json else describe(report))
 
 
@@ -849,15 +864,15 @@ def doctor(model: Path | None, provider: str | None, timeout: float, as_json: bo
 @click.option("--json", "as_json", is_flag=True, help="A JSON list.")
 def models(as_json: bool) -> None:
     """List the model files that can be named: those in exported/ here, and those that came with the package."""
-    from .inspection import summarize_models
+    from .inspection import printable, summarize_models
 
     summaries = summarize_models(installed_models())
     if as_json:
-        click.echo(json.dumps(summaries, ensure_ascii=False))
+        click.echo(printable(json.dumps(summaries, ensure_ascii=False)))
         return
     width = max((len(each["name"]) for each in summaries), default=0)
     for each in summaries:
-        click.echo(f"{each['name']:<{width}}  {each['about']}")
+        click.echo(printable(f"{each['name']:<{width}}  {each['about']}"))
     if not summaries:
         _say("none here and none came with the package: make one with `lstm-deploy train` and `lstm-deploy export`")
 
@@ -871,10 +886,10 @@ def inspect(model: Path, as_json: bool) -> None:
     \b
     lstm-deploy inspect exported/tagger.onnx
     """
-    from .inspection import describe, inspect_model
+    from .inspection import describe, inspect_model, printable
 
     report = inspect_model(model)
-    click.echo(json.dumps(report, ensure_ascii=False) if as_json else describe(report))
+    click.echo(printable(json.dumps(report, ensure_ascii=False)) if as_json else describe(report))
 
 
 @contextmanager
@@ -894,9 +909,9 @@ def _discard_standard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _say_provider(asked: Provider, predictor: Any) -> None:
+def _say_provider(asked: Provider, predictor: Any, whose: str = "") -> None:
     if asked == "auto":
-        _say(f"provider: {predictor.provider} ({predictor.provider_reason})")
+        _say(f"{whose}provider: {predictor.provider} ({predictor.provider_reason})")
 
 
 def _say(line: str) -> None:

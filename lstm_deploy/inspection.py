@@ -1,6 +1,7 @@
 """Everything a model file says of itself, as a JSON object and for people. Opens no session."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -93,8 +94,18 @@ def summarize_models(models: Iterable[Installed]) -> list[dict[str, Any]]:
     return found
 
 
+def printable(text: str) -> str:
+    """A text from a file as a terminal may have it: what would steer it, or cannot be seen, is escaped as in JSON.
+
+    JSON so treated is still JSON, of the same value.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
 def describe(report: dict[str, Any]) -> str:
-    """`inspect_model`'s report for people, several lines.
+    """`inspect_model`'s report for people, several lines; nothing in them but `printable` text.
 
     Raises:
         MetadataError: provenance or proof are not as FORMAT.md says; no client needs them for an answer.
@@ -149,7 +160,7 @@ def _describe(report: dict[str, Any]) -> str:
         ("golden", f"{len(report['golden'])} cases, {sum(len(case['tokens']) for case in report['golden'])} tokens"),
         *(("note", note) for note in report["notes"]),
     ]  # fmt: skip
-    return "\n".join(f"{name:<10} {text}" for name, text in rows)
+    return "\n".join(printable(f"{name:<10} {text}") for name, text in rows)
 
 
 def _cuts(tokenizer: dict[str, Any]) -> str:

@@ -393,7 +393,7 @@ class _Reader:
     def _json(self, key: str, kind: type[_T]) -> _T:
         text = self._text(key)
         try:
-            value = json.loads(text)
+            value = json.loads(text, parse_constant=_no_number)
         except (ValueError, RecursionError) as e:
             raise self._error(key, f"is not JSON: {_reason(e)}") from e
         if not isinstance(value, kind):
@@ -460,6 +460,10 @@ def _looked_up(spec: dict[str, Any]) -> dict[str, Any]:
         "padding_id": int(spec["padding_id"]),
         "case": spec["case"],
     }
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"it holds {name}")
 
 
 def _numbers(value: Any) -> Float:

@@ -148,8 +148,8 @@ class Predictor:
 
     def predict_text(self, text: str, *, scores: bool = True) -> TaggedText:
         """Tags one sentence of text, cut by the model's tokenizer; offsets count code points."""
-        offsets = self.metadata.tokenizer.spans(text)
-        result = self.predict([text[start:end] for start, end in offsets], scores=scores)
+        tokens, offsets = self.metadata.tokenizer.cut(text)
+        result = self.predict(tokens, scores=scores)
         return TaggedText(result.tokens, result.tags, result.scores, text, tuple(offsets))
 
     def predict_document(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .entities import entities, is_iob2
+from .metadata import Column
 from .segmentation import SENTENCE, TOKEN
 
 _NAME = len("unknown words")
@@ -119,12 +120,12 @@ class Scorer:
         }
 
 
-def headline(report: dict[str, Any]) -> float:
+def headline(report: dict[str, Any], column: Column = "tag") -> float:
     """The figure by which models are chosen: entity F1 where there are entities, else accuracy.
 
     Of a segmenter, nearly all of whose characters begin nothing, the mean F1 of beginnings of words and of sentences.
     """
-    if SENTENCE in report["tags"]:
+    if column == "segmentation":
         return sum(report["tags"][tag]["f1"] for tag in (SENTENCE, TOKEN) if tag in report["tags"]) / 2
     return report["entities"]["f1"] if "entities" in report else report["accuracy"] or 0.0
 

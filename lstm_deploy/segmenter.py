@@ -24,13 +24,14 @@ class Segmenter:
     Attributes:
         path: the model file.
         metadata: what the file says of itself.
-        provider: what it really runs on.
+        provider, provider_reason: what it really runs on, and why.
     """
 
     def __init__(self, predictor: Predictor) -> None:
         self.path: Path = predictor.path
         self.metadata: ModelMetadata = predictor.metadata
         self.provider = predictor.provider
+        self.provider_reason = predictor.provider_reason
         self._predictor = predictor
 
     @classmethod
@@ -52,8 +53,13 @@ class Segmenter:
         """The segmenter that runs on ``predictor``.
 
         Raises:
-            ModelFileError: its file tags words.
+            ModelFileError: its file tags words, or is a streaming one.
         """
+        if predictor.metadata.states:
+            raise ModelFileError(
+                f"{predictor.path}: a streaming file, which takes sentences in chunks; expected one for whole "
+                "paragraphs; export it without --streaming"
+            )
         if predictor.metadata.column != "segmentation":
             raise ModelFileError(
                 f"{predictor.path}: tags of column {predictor.metadata.column}; expected a segmenter, of column "

@@ -1,4 +1,7 @@
-"""Files and streams through a predictor: what `lstm-deploy run` and `eval` do, in constant memory."""
+"""Files and streams through a predictor: what `lstm-deploy run` and `eval` do.
+
+In constant memory beside the longest sentence, of raw text the longest paragraph; raw scoring holds all of its file.
+"""
 
 import sys
 from collections import deque

@@ -104,9 +104,14 @@ class Tokenizer:
 
         Of kind ``characters`` white space is a line feed where a line ends in it, else a space.
         """
+        return self.cut(text)[0]
+
+    def cut(self, text: str) -> tuple[list[str], list[tuple[int, int]]]:
+        """Its tokens as the model gets them, and their spans."""
         if self.kind == "characters":
-            return spell(text)[0]
-        return [text[start:end] for start, end in self.spans(text)]
+            return spell(text)
+        spans = self.spans(text)
+        return [text[start:end] for start, end in spans], spans
 
     def _chunk(self, text: str, letters: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Peel punctuation off both ends until what is left is whole, then cut that by the rules."""

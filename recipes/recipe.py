@@ -4,6 +4,7 @@ Knows options, files and targets of a recipe, not how a step runs.
 """
 
 import hashlib
+import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,12 @@ HERE = Path(__file__).parent
 _FIELDS = {
     "threads", "labels_sha256", "checkpoint", "train", "export", "eval", "target", "card", "release",
 }  # fmt: skip
+_RATES = ("precision", "recall", "f1")
+_PARTS = ("entities", "sentences", "words", "upos", "xpos")
+_FIGURES = {"sentences", "tokens", "accuracy", "accuracy_on_unknown_words"} | {
+    f"{part}_{rate}" for part in _PARTS for rate in _RATES
+}
+_OF_THE_FILE = {"bytes", "drop"}
 _SET_BY_THE_BUILD = {"output", "resume", "overwrite", "soft-labels", "card", "json", "plots", "module"}
 
 
@@ -72,7 +79,7 @@ class Recipe:
         evals: split -> what the file is scored on.
         card: the card without scores.
         ship: whether the file is part of a release; else its scores are reported.
-        threads: cores that every step runs on, since the weights depend on it.
+        threads: that every step computes on, since the weights depend on their number.
         labels_sha256: of the ``labels.json`` that training needs; None where it needs none.
     """
 
@@ -100,7 +107,7 @@ def read_recipe(path: Path) -> Recipe:
     except OSError as e:
         known = ", ".join(sorted(other.stem for other in path.parent.glob("*.toml")))
         raise InputError(f"{path}: no such recipe ({e.strerror}); expected one of {known}") from e
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise InputError(f"{path}: not TOML ({e}); see recipes/README.md") from e
     try:
         return _recipe(path, value)
@@ -116,22 +123,27 @@ def _recipe(path: Path, value: dict[str, Any]) -> Recipe:
         raise ValueError("expected a table [train], or checkpoint = the name of the recipe that trains")
     if "labels_sha256" in value and "train" not in value:
         raise ValueError("labels_sha256 belongs to the recipe that trains")
-    evals = {split: Evaluation(entry.pop("file"), entry.pop("gold"), entry) for split, entry in value["eval"].items()}
+    for table in ("train", "export", "eval", "card", "release"):
+        _typed(value, table, dict, "a table")
+    evals = {split: _evaluation(split, value["eval"]) for split in value["eval"]}
     recipe = Recipe(
         name=path.stem,
-        checkpoint=value.get("checkpoint", path.stem),
+        checkpoint=_typed(value, "checkpoint", str, "a name") or path.stem,
         train=value.get("train"),
         export=value.get("export", {}),
         evals=evals,
         card=read_card(path, {"name": path.stem, "rebuild": f"make models MODEL={path.stem}"}),
-        ship=bool(value["release"]["ship"]),
+        ship=value["release"]["ship"],
         targets=tuple(Target(**target) for target in value.get("target", ())),
-        threads=int(value.get("threads", 1)),
-        labels_sha256=value.get("labels_sha256"),
+        threads=value.get("threads", 1),
+        labels_sha256=_typed(value, "labels_sha256", str, "a string"),
     )
+    if not isinstance(recipe.ship, bool):
+        raise ValueError(f"ship = {recipe.ship!r}; expected true or false")
+    if isinstance(recipe.threads, bool) or not isinstance(recipe.threads, int) or recipe.threads < 1:
+        raise ValueError(f"threads = {recipe.threads!r}; expected a whole number from 1")
     for target in recipe.targets:
-        if None not in (target.least, target.most) or (target.split or "") not in {"", *evals}:
-            raise ValueError(f"target {target.what!r}: expected least or most, and a split among {', '.join(evals)}")
+        _check_target(target, evals)
     for command, options in ((train, recipe.train or {}), (export, recipe.export)):
         list(_parameters(command, options))
     for entry in evals.values():
@@ -139,33 +151,75 @@ def _recipe(path: Path, value: dict[str, Any]) -> Recipe:
     return recipe
 
 
+def _typed(table: Mapping[str, Any], name: str, kind: type, what: str) -> Any:
+    """A field of ``table``, None where there is none."""
+    found = table.get(name)
+    if found is not None and not isinstance(found, kind):
+        raise ValueError(f"{name} = {found!r:.60}; expected {what}")
+    return found
+
+
+def _evaluation(split: str, evals: Mapping[str, Any]) -> Evaluation:
+    options = dict(_typed(evals, split, dict, "a table"))
+    for name in ("file", "gold"):
+        _typed(options, name, str, "a string")
+    return Evaluation(options.pop("file"), options.pop("gold"), options)
+
+
+def _check_target(target: Target, evals: Mapping[str, Evaluation]) -> None:
+    where = f"target {target.what!r}"
+    if None not in (target.least, target.most) or (target.split or "") not in {"", *evals}:
+        raise ValueError(f"{where}: expected least or most, and a split among {', '.join(evals)}")
+    for bound in (target.least, target.most):
+        if bound is not None and not _is_number(bound):
+            raise ValueError(f"{where}: the bound {bound!r}; expected a finite number")
+    known = _OF_THE_FILE if target.split is None else _FIGURES
+    if target.figure not in known:
+        raise ValueError(f"{where}: no figure {target.figure!r:.60}; expected one of {', '.join(sorted(known))}")
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+
+
 def all_recipes(folder: Path = HERE) -> list[Recipe]:
     """All there are, by name."""
     return [read_recipe(path) for path in sorted(folder.glob("*.toml"))]
 
 
-def arguments(command: click.Command, options: Mapping[str, Any], data: Path) -> list[str]:
-    """Options of a recipe as arguments of the command line; files are looked up below ``data``."""
+def arguments(command: click.Command, options: Mapping[str, Any], data: Path, models: Sequence[Path] = ()) -> list[str]:
+    """Options of a recipe as arguments of the command line; files as in `files`."""
     found: list[str] = []
     for parameter, value in _parameters(command, options):
         if isinstance(value, bool):
             found += [(parameter.opts if value else parameter.secondary_opts)[0]]
             continue
         for item in value if isinstance(value, list) else [value]:
-            found += [parameter.opts[0], str(data / item if isinstance(parameter.type, click.Path) else item)]
+            found += [parameter.opts[0], str(_file(parameter, item, data, models) or item)]
     return found
 
 
-def files(command: click.Command, options: Mapping[str, Any], data: Path) -> list[Path]:
-    """All files among the options: those below ``data``, and other models' files by name."""
-    found: list[Path] = []
-    for parameter, value in _parameters(command, options):
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(parameter.type, click.Path):
-                found.append(data / item)
-            elif parameter.type.name == "model":
-                found.append(find_model(item))
-    return found
+def files(command: click.Command, options: Mapping[str, Any], data: Path, models: Sequence[Path] = ()) -> list[Path]:
+    """All files among the options: those below ``data``, and other models' by name.
+
+    Args:
+        models: folders that models are looked up in first, before those that the package knows.
+    """
+    found = [
+        _file(parameter, item, data, models)
+        for parameter, value in _parameters(command, options)
+        for item in (value if isinstance(value, list) else [value])
+    ]
+    return [path for path in found if path is not None]
+
+
+def _file(parameter: click.Option, item: Any, data: Path, models: Sequence[Path]) -> Path | None:
+    if isinstance(parameter.type, click.Path):
+        return data / item
+    if parameter.type.name != "model":
+        return None
+    built = (folder / f"{item}.onnx" for folder in models)
+    return next((path for path in built if path.is_file()), None) or find_model(item)
 
 
 def _parameters(command: click.Command, options: Mapping[str, Any]) -> Iterator[tuple[click.Option, Any]]:
@@ -181,9 +235,19 @@ def _parameters(command: click.Command, options: Mapping[str, Any]) -> Iterator[
             raise ValueError(f"`lstm-deploy {command.name}`: {name!r} {why}")
         parameter = known[name]
         off = value is False and not parameter.secondary_opts
-        if isinstance(value, bool) != parameter.is_flag or off:
+        items = value if isinstance(value, list) and parameter.multiple else [value]
+        if isinstance(value, bool) != parameter.is_flag or off or not all(_taken(parameter, item) for item in items):
             raise ValueError(f"`lstm-deploy {command.name}`: {name} = {value!r}; expected what --{name} takes")
         yield parameter, value
+
+
+def _taken(parameter: click.Option, value: Any) -> bool:
+    """Whether a value has the type of an option; its range the command itself knows."""
+    if parameter.is_flag:
+        return isinstance(value, bool)
+    if isinstance(parameter.type, click.types.IntParamType):
+        return isinstance(value, int)
+    return _is_number(value) if isinstance(parameter.type, click.types.FloatParamType) else isinstance(value, str)
 
 
 def file_hash(path: Path) -> str:

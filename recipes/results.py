@@ -1,9 +1,13 @@
 """What was measured on released models: `benchmarks/results/models.json`, and targets held against it."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from locks import locked
 from recipe import HERE, Target
 
 from lstm_deploy.errors import InputError
@@ -38,16 +42,34 @@ def write_results(value: dict[str, Any], path: Path = RESULTS) -> None:
         stream.write(json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n")
 
 
+@contextmanager
+def changing(path: Path = RESULTS) -> Iterator[dict[str, Any]]:
+    """What `read_results` reads, to be changed: written when the block ends without an error, if it is another then.
+
+    Other builds wait for the end of the block, so it always has what they recorded.
+    """
+    with locked(path.with_name(f"{path.name}.lock")):
+        value = read_results(path)
+        before = deepcopy(value)
+        yield value
+        if value != before:
+            write_results(value, path)
+
+
 def record(name: str, result: dict[str, Any], path: Path = RESULTS) -> None:
     """Puts a model's facts among those of all; what is the same but for its date stays as it is."""
-    everything = read_results(path)
+    with changing(path) as everything:
+        put(everything, name, result)
+
+
+def put(everything: dict[str, Any], name: str, result: dict[str, Any]) -> None:
+    """`record` for results that are being changed."""
     before = everything["models"].get(name, {})
     if {**before, "date": None, "rebuilt": None} == {**result, "date": None, "rebuilt": None}:
         return
     if before.get("sha256") == result["sha256"] and "rebuilt" in before:
         result = result | {"rebuilt": before["rebuilt"]}
     everything["models"] = dict(sorted((everything["models"] | {name: result}).items()))
-    write_results(everything, path)
 
 
 def figures(report: dict[str, Any]) -> dict[str, float]:

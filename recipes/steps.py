@@ -5,6 +5,7 @@ A step counts as done while its inputs are the same and its files are as it left
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ class Steps:
         if path.exists():
             try:
                 self._steps = json.loads(path.read_bytes())
-            except ValueError as e:
+                if not isinstance(self._steps, dict) or not all(map(_is_entry, self._steps.values())):
+                    raise TypeError("it has something else than steps")
+            except (ValueError, TypeError, RecursionError) as e:
                 raise InputError(f"{path}: not a build's record ({e}); remove it to start again") from e
 
     def started(self, step: str, key: str) -> bool:
@@ -45,20 +48,34 @@ class Steps:
         entry = self._steps.get(step, {})
         if entry.get("key") != key or "files" not in entry:
             return None
-        same = all(Path(path).is_file() and file_hash(Path(path)) == digest for path, digest in entry["files"].items())
+        left = {self._found(path): digest for path, digest in entry["files"].items()}
+        same = all(path.is_file() and file_hash(path) == digest for path, digest in left.items())
         return entry["facts"] if same else None
 
     def finish(self, step: str, key: str, files: Sequence[Path], facts: dict[str, Any]) -> dict[str, Any]:
         """Notes that it is done, the files it left and what it found; gives ``facts`` back."""
-        left = {str(path): file_hash(path) for path in files}
+        folder = self._path.parent.resolve()
+        left = {Path(os.path.relpath(path.resolve(), folder)).as_posix(): file_hash(path) for path in files}
         self._steps[step] = {"key": key, "files": left, "facts": facts}
         self._save()
         return facts
+
+    def _found(self, path: str) -> Path:
+        """A file of the record: paths are relative to its folder, in records of old to the working folder."""
+        beside = self._path.parent / path
+        return beside if beside.exists() else Path(path)
 
     def _save(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_output(self._path) as stream:
             stream.write(json.dumps(self._steps, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether a value is what `Steps.start` or `Steps.finish` puts down."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("key"), str):
+        return False
+    return entry.keys() == {"key"} or (entry.keys() == {"key", "files", "facts"} and isinstance(entry["files"], dict))
 
 
 def key_of(*parts: Any) -> str:

@@ -61,7 +61,7 @@ struct Client {
         const auto text = [&](const std::string& key) -> std::string {  // section 1
             if (model->has_rt_info("framework", "lstm_deploy." + key))
                 return model->get_rt_info<std::string>("framework", "lstm_deploy." + key);
-            refuse("has no metadata lstm_deploy." + key + "; expected a file of format 4; export again");
+            refuse("has no metadata lstm_deploy." + key + "; expected a file of format 5 or older; export again");
         };
         const auto metadata = [&](const std::string& key) { return json::parse(text(key)); };
         check_known("the format version", text("format_version"), {"1", "2", "3", "4", "5"});

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 
 from .. import __version__
+from ..card import card_to_write
 from ..conformance.proof import Proof
 from ..crf import FORBIDDEN, Crf
 from ..encoding import Encoder, ragged_ids
@@ -77,8 +78,8 @@ def export_checkpoint(
         CheckpointError: ``folder`` holds no finished checkpoint.
         ParityError: the file would not answer as PyTorch does; nothing is written.
         AccuracyError: rounding costs more accuracy than it may; nothing is written.
-        InputError: the development set is malformed, tags to be constrained to IOB2 are not IOB2, the tagger
-            cannot stream, or there is no file for ``target``.
+        InputError: the card is not a whole one, the development set is malformed, tags to be constrained to IOB2 are
+            not IOB2, the tagger cannot stream, or there is no file for ``target``.
         OutputError: ``output`` cannot be written.
         MissingDependencyError: no onnxruntime to prove the file with.
     """
@@ -102,6 +103,7 @@ def export_model(
 ) -> Exported:
     """`export_checkpoint` for a tagger in memory."""
     output = Path(output)
+    card = card_to_write(card)
     precision: Precision = settings.precision if settings else "fp32"
     crf = _decoder(checkpoint, model, constrain)
     if streaming:
@@ -140,8 +142,10 @@ def write(whole: bytes, output: Path, card: Mapping[str, Any] | None = None) -> 
         card: goes into it in place of any that it had, if it is not empty; all else stays as it is.
 
     Raises:
+        InputError: the card is not a whole one.
         OutputError: it cannot be written there.
     """
+    card = card_to_write(card)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import __version__
+from ..card import card_to_write
 from ..conformance.proof import Proof
 from ..crf import Crf
 from ..encoding import Encoder, Inputs
@@ -80,11 +81,12 @@ def export_module(
     Raises:
         LiftError: the module does something that no graph for batches can do; the text names its line.
         ParityError: the file would not answer as the module does; nothing is written.
-        InputError: vocabulary, tags or spec contradict each other, a tagger that streams ends in a CRF, or there is no
-            file for ``target``.
+        InputError: the card is not a whole one, vocabulary, tags or spec contradict each other, a tagger that streams
+            ends in a CRF, or there is no file for ``target``.
         OutputError: ``output`` cannot be written.
     """
     import_onnxruntime()
+    card = card_to_write(card)
     if isinstance(spec, Mapping):
         spec = Spec.from_json(dict(spec), "spec")
     tagger = _Tagger(module, vocabulary, tags, entry, encode, spec or Spec(), streaming=streaming)

@@ -2,7 +2,8 @@
 
 As the raw files of the CoNLL 2018 shared task are made (conllu_to_text.pl of UD's tools, without its line breaks after
 80 characters): forms one after another, a space after each but where ``SpaceAfter=No`` stands, a blank line before
-``# newpar``, ``# newdoc`` and ``NewPar=Yes``.
+``# newpar``, ``# newdoc`` and ``NewPar=Yes``. Unlike that script it reads ``SpacesAfter``, too, which says what white
+space it was.
 """
 
 import re
@@ -15,6 +16,7 @@ from ..metadata import Column
 from .reading import CONLLU_FIELD, format_of, read_conllu
 from .streams import LineReader
 
+_BOM = "\ufeff"
 PARAGRAPH = "\n\n"
 _MISC = 9
 _ESCAPES = {"s": " ", "t": "\t", "n": "\n", "r": "\r", "p": "|", "\\": "\\"}
@@ -62,16 +64,18 @@ def read_documents(path: str | Path, column: Column | None = None) -> Iterator[D
     document = Document()
     parts: list[str] = []
     size, gap = 0, ""
+    breaks: set[str] = set()
     for sentence in read_conllu(LineReader(path), column if column in CONLLU_FIELD else None):
+        breaks |= {match["what"].lower() for line in sentence.raw if (match := _BREAK.match(line.removeprefix(_BOM)))}
         if not sentence.tokens:
-            continue
-        breaks = {match["what"].lower() for line in sentence.raw if (match := _BREAK.match(line))}
+            continue  # comments alone: what they begin, the next sentence does
         if "doc" in breaks and document.sentences:
             document.text = "".join(parts)
             yield document
             document, parts, size, gap = Document(), [], 0, ""
         elif breaks:
             gap = PARAGRAPH
+        breaks = set()
         tokens: list[SurfaceToken] = []
         for form, words, tags, misc in _surface(sentence.raw, sentence.tokens, sentence.tags):
             if size:
@@ -94,8 +98,9 @@ def _surface(
     """Form, words, tags and MISC of each surface token of a sentence."""
     done = 0
     for line in raw:
+        line = line.removeprefix(_BOM)
         cells = line.rstrip("\r\n").split("\t")
-        if len(cells) <= _MISC or "." in cells[0]:
+        if line.startswith("#") or len(cells) <= _MISC or "." in cells[0]:
             continue
         first, _, last = cells[0].partition("-")
         if int(first) > done:

@@ -94,8 +94,9 @@ def read_sentences(lines: LineReader, form: Format, tokenizer: Tokenizer) -> Ite
     if form == "text":
         return _read_text(lines, tokenizer)
     if form == "jsonl":
-        return _read_jsonl(lines, tokenizer, gold=False)
-    found = read_conllu(lines, None) if form == "conllu" else _read_columns(lines, gold=False)
+        found = _read_jsonl(lines, tokenizer, gold=False)
+    else:
+        found = read_conllu(lines, None) if form == "conllu" else _read_columns(lines, gold=False)
     return found if tokenizer.kind != "characters" else (_spelt(sentence, tokenizer) for sentence in found)
 
 

@@ -141,7 +141,7 @@ class Trainer:
     def score(self, sentences: Sequence[Sentence]) -> dict[str, Any]:
         """Accuracy and, for IOB2 tags, entity F1 of the present weights; ``score`` is the one models are chosen by."""
         report = evaluate(self.model, self.encoder, self.checkpoint.tags, sentences)
-        scores = {"accuracy": report["accuracy"], "score": headline(report)}
+        scores = {"accuracy": report["accuracy"], "score": headline(report, self.checkpoint.recipe.column)}
         return scores | ({"entity_f1": report["entities"]["f1"]} if "entities" in report else {})
 
     def _epoch(

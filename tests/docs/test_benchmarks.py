@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lstm_deploy.errors import InputError
+
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 SENTENCES = [["They", "ate", "the", "fish"], ["fish"], ["the", "fish", "ate"]] * 20
@@ -207,3 +209,32 @@ def test_released_models_race_on_the_same_words_and_missing_peers_are_told(tmp_p
         assert f"{name}: {figure['tokens_per_second']:,.0f} tokens/s" in done.stdout
     assert found["peers"] == {}
     assert [line.partition(":")[0] for line in found["absent"]] == ["spaCy", "UDPipe 1"]
+
+
+def test_a_race_without_a_sentence_to_tag_alone_is_told(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = _benchmark("released")
+    for sentences in ([], [["fish"]]):
+        with pytest.raises(InputError, match=f"{len(sentences)} sentences, none of 20 words; expected at least one"):
+            module.race([], tmp_path, tmp_path, sentences, 1)
+
+
+def test_a_contender_is_ended_where_scoring_it_fails(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = _benchmark("genres")
+    closed = []
+
+    class Broken:
+        def __init__(self, contender):
+            pass
+
+        def load(self, path):
+            raise SystemExit("gone")
+
+        def close(self):
+            closed.append(self)
+
+    monkeypatch.setattr(module, "Running", Broken)
+    with pytest.raises(SystemExit):
+        module.accuracies([object()], [module.Sentence(["a"], ["X"])])
+    assert len(closed) == 1

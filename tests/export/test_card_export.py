@@ -2,17 +2,21 @@
 
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
 
 import onnx
 import pytest
+import torch
 from click.testing import CliRunner
 
 from lstm_deploy import Predictor
 from lstm_deploy.cli import main
-from lstm_deploy.export.exporter import write
+from lstm_deploy.errors import InputError
+from lstm_deploy.export.exporter import export_model, write
+from lstm_deploy.export.module import export_module
 from lstm_deploy.golden import check_golden
 from lstm_deploy.modelfile import read_model_file
 
@@ -23,6 +27,9 @@ licence = "CC0-1.0"
 name = "Pets"
 licence = "CC BY 4.0"
 """
+
+
+NEW = {"name": "pet", "description": "Tags.", "licence": "MIT", "data": [{"name": "Pets", "licence": "MIT"}]}
 
 
 @pytest.fixture
@@ -65,15 +72,29 @@ def test_a_new_card_takes_the_place_of_the_old(checkpoint, tmp_path):
     path = tmp_path / "pet.onnx"
     _export(checkpoint, path, tmp_path / "card.toml")
     before = onnx.load(path)
-    write(path.read_bytes(), path, {"name": "new"})
+    new = NEW | {"name": "new"}
+    write(path.read_bytes(), path, new)
     after = onnx.load(path)
     assert after.graph == before.graph
     predictor = Predictor.load(path)
-    assert predictor.metadata.card == {"name": "new"}
+    assert predictor.metadata.card == new
     assert not check_golden(predictor).failures
     first = path.read_bytes()
-    write(first, path, {"name": "new"})
+    write(first, path, new)
     assert path.read_bytes() == first
+
+
+def test_what_is_no_whole_card_is_refused_before_anything_is_made(tmp_path, make_tagger):
+    output, broken = tmp_path / "pet.onnx", {**NEW, "scores": [{"split": "x", "gold": "X", "figures": {"f": math.nan}}]}
+    for make in (
+        lambda card: write(b"", output, card),
+        lambda card: export_model(None, None, output, card=card),
+        lambda card: export_module(torch.nn.Linear(1, 1), output, vocabulary=[], tags=[], card=card),
+    ):
+        for card, reason in (({"name": "new"}, "has no description"), (broken, "not finite numbers")):
+            with pytest.raises(InputError, match=f"^the card .*{reason}.*; see FORMAT.md, section 11$"):
+                make(card)
+    assert not output.exists()
 
 
 def test_the_same_checkpoint_gives_the_same_bytes_wherever_and_whenever(checkpoint, tmp_path):

@@ -89,6 +89,13 @@ def test_a_second_model_travels_too_and_others_do_not(tree, tmp_path):
     assert sorted(found) == ["lstm_deploy/models/en-segmenter.onnx", "lstm_deploy/models/en-upos.onnx"]
 
 
+def test_a_model_that_is_too_large_is_refused(tree, tmp_path):
+    with (tree / "exported" / "en-segmenter.onnx").open("wb") as stream:
+        stream.truncate(2_000_001)
+    with pytest.raises(AssertionError, match=r"en-segmenter\.onnx: 2,000,001 bytes, expected at most 2,000,000"):
+        _build(tree, "build_wheel", tmp_path / "dist")
+
+
 def test_the_same_tree_gives_the_same_bytes(tree, tmp_path):
     hashes = {}
     for run in ("1", "2"):

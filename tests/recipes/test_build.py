@@ -1,8 +1,15 @@
 """The build: from a recipe to a file with its card, once; what is done stays done."""
 
+import hashlib
 import json
+import os
 import random
+import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import results
@@ -95,7 +102,6 @@ def built(build, place):
     found = {}
     for name in ("pet", "pet-rows8"):
         found[name] = build.Build(_recipe(place, name), place).run()
-        results.record(name, found[name], place.results)
     return found
 
 
@@ -147,6 +153,72 @@ def test_a_second_build_runs_nothing_and_leaves_the_record_as_it_is(built, build
     assert place.results.read_bytes() == before
 
 
+def test_file_record_and_page_of_a_build_appear_together(built, place, scripts):
+    recorded = results.read_results(place.results)["models"]
+    assert recorded == built
+    page = (place.exported / "README.md").read_text()
+    assert page == scripts("readme").page(place.exported, place.results)
+
+
+def test_a_build_keeps_what_others_recorded_meanwhile(built, build, place, monkeypatch, tmp_path):
+    copy = replace(place, results=tmp_path / "models.json")
+    copy.results.write_bytes(place.results.read_bytes())
+
+    def slow(self):
+        results.record("other", {"sha256": "0", "ship": False, "evals": {}}, copy.results)
+        results.record("pet", built["pet"] | {"sha256": "1" * 64, "ship": False}, copy.results)
+        return built["pet"]
+
+    monkeypatch.setattr(build.Build, "run", slow)
+    with pytest.raises(AccuracyError, match="recorded is 1111"):
+        build.rebuild(_recipe(place), copy)
+    found = results.read_results(copy.results)["models"]
+    assert set(found) == {"other", *built}
+    assert found["pet"]["sha256"] == "1" * 64
+    assert not found["pet"]["rebuilt"]["same"]
+
+
+def test_two_builds_of_one_checkpoint_do_not_run_at_once(build, place, tmp_path, monkeypatch):
+    beside = replace(place, work=tmp_path)
+
+    def meanwhile(self, *arguments):
+        with pytest.raises(InputError, match=r"pet\.lock: another build is at work on this checkpoint; wait for it"):
+            build.Build(_recipe(place, "pet-rows8"), beside).run()
+        raise LstmDeployError("stopped")
+
+    monkeypatch.setattr(build.Build, "_run", meanwhile)
+    for _ in range(2):  # the lock is gone with the build
+        with pytest.raises(LstmDeployError, match="stopped"):
+            build.Build(_recipe(place), beside).run()
+
+
+def test_a_command_whose_build_is_gone_still_keeps_others_away(build, place, tmp_path):
+    asleep = "import os, sys, time; print(os.getpid(), file=sys.stderr, flush=True); time.sleep(60)"
+    script = (
+        "import sys; from pathlib import Path; recipes, data, work, asleep = sys.argv[1:]\n"
+        "import build; build._COMMAND = [sys.executable, '-c', asleep]\n"
+        "recipe = build.read_recipe(Path(recipes) / 'pet.toml')\n"
+        "build.Build(recipe, build.Place(Path(data), work=Path(work))).run()\n"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, (place.recipes, place.data, tmp_path)), asleep],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(build.HERE), *sys.path])},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        said = first.stderr.readline()
+        assert said.startswith("pet: lstm-deploy train"), said
+        child = int(first.stderr.readline())
+        first.kill()
+        first.wait()
+        with pytest.raises(InputError, match="another build is at work"):
+            build.Build(_recipe(place), replace(place, work=tmp_path)).run()
+        os.kill(child, signal.SIGKILL)
+    finally:
+        first.kill()
+
+
 def test_models_of_one_checkpoint_share_the_training(built, build, place, commands):
     assert built["pet-rows8"]["checkpoint"] == built["pet"]["checkpoint"]
     assert built["pet-rows8"]["precision"] == "rows8"
@@ -158,7 +230,7 @@ def test_models_of_one_checkpoint_share_the_training(built, build, place, comman
 def test_another_card_is_put_in_without_running_anything(built, build, place, commands):
     recipe = _recipe(place)
     other = replace(recipe, card={**recipe.card, "description": "Tags animals."})
-    beside = replace(place, exported=place.exported / "other")
+    beside = replace(place, exported=place.exported / "other", results=place.work / "other.json")
     assert build.Build(other, beside).run()["sha256"] != built["pet"]["sha256"]
     assert Predictor.load(beside.exported / "pet.onnx").metadata.card["description"] == "Tags animals."
     assert commands == []
@@ -197,6 +269,57 @@ def test_a_step_that_fails_is_told_with_its_command(build, place, tmp_path):
 def test_data_that_is_not_there_is_told(build, place, tmp_path):
     with pytest.raises(InputError, match=r"train\.conllu: No such file"):
         build.Build(_recipe(place), replace(place, data=tmp_path, work=tmp_path)).run()
+
+
+def test_all_inputs_are_looked_for_before_hours_of_training(build, place, tmp_path, commands):
+    beside = replace(place, work=tmp_path)
+    recipe = _recipe(place)
+    gold = recipe.evals["test"]
+    for change, reason in (
+        ({"evals": {"test": replace(gold, file="pets/gone.conllu")}}, r"gone\.conllu: No such file"),
+        ({"evals": {"test": replace(gold, options={"raw": True, "segmenter": "cutter"})}}, "cutter: no model of that"),
+        ({"export": {"precision": "fp16", "dev": "pets/nowhere.conllu"}}, r"nowhere\.conllu: No such file"),
+        ({"train": {**recipe.train, "vectors": "no-such-package"}}, "pet: vectors = 'no-such-package' is no installed"),
+        ({"train": {**recipe.train, "vectors": str(place.recipes / "pet.toml")}}, "is a file here; expected a package"),
+    ):
+        with pytest.raises(LstmDeployError, match=reason) as told:
+            build.Build(replace(recipe, **change), beside).run()
+        assert "\n" not in str(told.value)
+    assert commands == []
+
+
+def test_other_models_are_those_that_were_built_here(build, place, tmp_path):
+    (tmp_path / "en-upos.onnx").write_bytes(b"")
+    beside = replace(place, exported=tmp_path / "none", others=tmp_path)
+    options = {"segmenter": "en-upos"}
+    assert build.files(build.evaluate, options, place.data, beside.models) == [tmp_path / "en-upos.onnx"]
+    assert build.arguments(build.evaluate, options, place.data, beside.models)[1] == str(tmp_path / "en-upos.onnx")
+
+
+def test_other_code_is_exported_verified_and_scored_with_again_but_not_trained(
+    built, build, place, tmp_path, commands, monkeypatch
+):
+    shutil.copytree(place.work, tmp_path, dirs_exist_ok=True)
+    beside = replace(place, work=tmp_path, exported=tmp_path / "out", results=tmp_path / "out.json")
+    monkeypatch.setattr(build, "_sources", lambda: "other")
+    assert build.Build(_recipe(place), beside).run()["sha256"] == built["pet"]["sha256"]
+    assert [arguments[0] for arguments in commands] == ["export", "verify", "eval"]
+
+
+def test_a_score_from_raw_text_names_the_segmenter(built, build, place, monkeypatch, tmp_path):
+    """Its hash, since a name may stand for another file tomorrow."""
+    cutter = tmp_path / "cutter.onnx"
+    cutter.write_bytes(b"cutter")
+    recipe = _recipe(place)
+    raw = replace(recipe.evals["test"], options={"raw": True, "segmenter": "cutter"})
+    beside = replace(place, exported=tmp_path / "out", results=tmp_path / "models.json", others=tmp_path)
+    report = '{"words": {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1}}'
+    monkeypatch.setattr(build.Build, "_run", lambda self, *arguments: report)
+    build.Build(replace(recipe, evals=recipe.evals | {"raw": raw}), replace(beside, work=place.work)).run()
+    test, score = Predictor.load(tmp_path / "out" / "pet.onnx").metadata.card["scores"]
+    assert score["segmenter_sha256"] == hashlib.sha256(b"cutter").hexdigest()
+    assert score["split"] == "raw"
+    assert "segmenter_sha256" not in test
 
 
 def test_other_labels_than_the_recipes_are_refused(build, place, tmp_path, monkeypatch):
@@ -310,8 +433,25 @@ def test_figures_are_numbers_and_the_rates_of_parts(scripts):
     }
 
 
-def test_a_record_of_steps_that_is_none_is_told(tmp_path):
-    (tmp_path / "pet.json").write_text("{")
+def test_a_record_goes_with_its_folder_and_those_of_old_count_where_they_were_made(tmp_path, monkeypatch):
+    (tmp_path / "work" / "pet").mkdir(parents=True)
+    weights = tmp_path / "work" / "pet" / "model"
+    weights.write_bytes(b"1")
+    monkeypatch.chdir(tmp_path)
+    Steps(Path("work/pet.json")).finish("train", key_of(1), [Path("work/pet/model")], {"n": 1})
+    (tmp_path / "work").rename(tmp_path / "moved")
+    monkeypatch.chdir("/")
+    moved = tmp_path / "moved" / "pet.json"
+    assert Steps(moved).done("train", key_of(1)) == {"n": 1}
+    moved.write_text(moved.read_text().replace('"pet/model"', '"moved/pet/model"'))
+    assert Steps(moved).done("train", key_of(1)) is None
+    monkeypatch.chdir(tmp_path)
+    assert Steps(Path("moved/pet.json")).done("train", key_of(1)) == {"n": 1}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", '{"train": []}', '{"train": {"key": 1}}', '{"train": {"files": {}}}'])
+def test_a_record_of_steps_that_is_none_is_told(tmp_path, text):
+    (tmp_path / "pet.json").write_text(text)
     with pytest.raises(InputError, match="not a build's record"):
         Steps(tmp_path / "pet.json")
     steps = Steps(tmp_path / "new.json")

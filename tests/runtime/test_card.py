@@ -4,7 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from model_files import PREFIX, TUTORIAL, field, top_level_fields
+from model_files import PREFIX, TUTORIAL, field, rewrite, top_level_fields
 
 from lstm_deploy import Predictor
 from lstm_deploy.card import check_card, read_card
@@ -24,21 +24,23 @@ CARD = {
 
 
 @pytest.fixture
-def with_card(tmp_path):
+def without_card(tmp_path):
+    """The tutorial's file without its card."""
+    path = tmp_path / "pet.onnx"
+    fields = top_level_fields(TUTORIAL.read_bytes())
+    path.write_bytes(b"".join(raw for number, raw in fields if number != 14 or f"{PREFIX}card".encode() not in raw))
+    return path
+
+
+@pytest.fixture
+def with_card(without_card):
     """Writes the tutorial's file with another card in it, as text or as JSON."""
+    kept = without_card.read_bytes()
 
     def write(card):
-        kept = b"".join(raw for number, raw in top_level_fields(TUTORIAL.read_bytes()) if number != 14)
         text = card if isinstance(card, str) else json.dumps(card)
-        others = [
-            raw
-            for number, raw in top_level_fields(TUTORIAL.read_bytes())
-            if number == 14 and f"{PREFIX}card".encode() not in raw
-        ]
-        added = field(14, field(1, f"{PREFIX}card".encode()) + field(2, text.encode()))
-        path = tmp_path / "pet.onnx"
-        path.write_bytes(kept + b"".join(others) + added)
-        return path
+        without_card.write_bytes(kept + field(14, field(1, f"{PREFIX}card".encode()) + field(2, text.encode())))
+        return without_card
 
     return write
 
@@ -64,6 +66,11 @@ def test_a_whole_card_is_one():
         ({"scores": [{"split": "test", "figures": {"accuracy": "good"}}]}, "figures of the score 'test'"),
         ({"scores": [{"split": "test", "figures": {"accuracy": True}}]}, "figures of the score 'test'"),
         ({"scores": [{"split": "test", "speed": 3}]}, "unknown field 'speed' of the score 'test'"),
+        ({"scores": [{"split": "test", "figures": {"accuracy": float("nan")}}]}, "score 'test' that are not finite"),
+        ({"scores": [{"split": "test", "figures": {"accuracy": float("inf")}}]}, "score 'test' that are not finite"),
+        ({"scores": [{"gold": "Pets", "figures": {"tokens": 1}}]}, "has no split of the score ''"),
+        ({"scores": [{"split": "test", "figures": {"tokens": 1}}]}, "has no gold of the score 'test'"),
+        ({"scores": [{"split": "test", "gold": "Pets"}]}, "has no figures of the score 'test'"),
     ],
 )
 def test_what_is_no_card_is_told(change, reason):
@@ -131,11 +138,48 @@ def test_models_show_description_tags_and_licence_of_the_card(with_card, monkeyp
     assert "Tags pets.: 3 tags (tag), fp32, 0.0 MB, licence CC0-1.0" in line
 
 
-def test_without_one_it_is_empty(tutorial, with_card):
+def test_a_card_that_lacks_fields_is_shown_as_far_as_it_goes(with_card):
+    path = with_card({"licence": "MIT", "data": [{"licence": "MIT"}], "scores": [{"split": "dev"}, {}]})
+    done = CliRunner().invoke(main, ["inspect", str(path)])
+    assert done.exit_code == 0, done.stderr
+    assert {"made of    unnamed: MIT", "measured   dev: ", "measured   unnamed: "} <= set(done.stdout.split("\n"))
+
+
+def test_nothing_in_a_file_steers_a_terminal(with_card, monkeypatch, tmp_path):
+    evil = "\x1b[2J\n\x9b1m\u202e\U000e0041\ud800é"
+    shown = "\\u001b[2J\\n\\u009b1m\\u202e\\udb40\\udc41\\ud800é"
+    path = with_card(
+        {"name": evil, "description": evil, "limits": [evil], "scores": [{"gold": evil}]} | {"later": evil}
+    )
+    (tmp_path / "exported").mkdir()
+    rewrite(path, tmp_path / "exported" / "pet.onnx", tags=[evil, "NN", "V"], notes=[evil], golden=[])
+    monkeypatch.chdir(tmp_path)
+    for command in (["inspect", "pet"], ["models"], ["inspect", "--json", "pet"], ["models", "--json"]):
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 0, done.output
+        assert all(line.isprintable() for line in done.stdout.split("\n")), command
+        assert shown in done.stdout, command
+        if "--json" in command:
+            found = json.loads(done.stdout)
+            entry = found if command[0] == "inspect" else next(each for each in found if each["name"] == "pet")
+            assert entry["tags"][0] == evil
+
+
+def test_without_one_it_is_empty(without_card):
+    assert f"{PREFIX}card".encode() not in without_card.read_bytes()
+    assert Predictor.load(without_card).metadata.card == {}
+    assert "\ncard " not in CliRunner().invoke(main, ["inspect", str(without_card)]).stdout
+
+
+def test_an_empty_one_is_none(with_card):
     assert Predictor.load(with_card({})).metadata.card == {}
 
 
-@pytest.mark.parametrize("card", ["[]", "{", '{"limits": 3}', '{"data": [{"licence": 3}]}'])
+@pytest.mark.parametrize(
+    "card",
+    ["[]", "{", '{"limits": 3}', '{"data": [{"licence": 3}]}', '{"later": NaN}', '{"later": [-Infinity]}',
+     '{"scores": [{"figures": {"accuracy": 1e999}}]}'],
+)  # fmt: skip
 def test_a_broken_card_is_told(with_card, card):
     with pytest.raises(MetadataError, match=r"metadata lstm_deploy\.card "):
         Predictor.load(with_card(card))

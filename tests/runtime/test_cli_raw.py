@@ -4,9 +4,9 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from model_files import SEGMENTER, STREAMING, SUBWORD
+from model_files import SEGMENTER, STREAMING, SUBWORD, rewrite, stored
 
-from lstm_deploy import Segmenter
+from lstm_deploy import Predictor, Segmenter
 from lstm_deploy.cli import main
 from lstm_deploy.formats.documents import read_documents
 from lstm_deploy.raw_scoring import RawTextScorer
@@ -86,6 +86,13 @@ def test_lines_are_what_there_is_without_an_option():
         (["eval", SEGMENTER, "GOLD", "--raw", "--segmenter", SEGMENTER], 2, "finds them itself"),
         (["eval", SUBWORD, "GOLD", "--raw"], 1, "pass --column upos or xpos"),
         (["eval", SUBWORD, "GOLD", "--raw", "--plots", "there"], 2, "--plots"),
+        (
+            ["eval", SUBWORD, "GOLD", "--raw", "--column", "upos", "--unseen-tags", "wrong"],
+            2,
+            "--unseen-tags is for gold",
+        ),
+        (["eval", SEGMENTER, "GOLD", "--unseen-tags", "error"], 2, "--unseen-tags is for gold words"),
+        (["eval", SEGMENTER, "GOLD", "--column", "upos"], 2, "--column upos is for a model that tags words"),
     ],
 )
 def test_what_does_not_go_together_is_refused_in_words(arguments, code, says, gold):
@@ -94,6 +101,30 @@ def test_what_does_not_go_together_is_refused_in_words(arguments, code, says, go
     assert done.exit_code == code
     assert says in " ".join(done.output.split())
     assert "Traceback" not in done.output
+
+
+def test_the_segmenter_runs_as_the_tagger_does(monkeypatch):
+    given = []
+    load = Predictor.load.__func__
+    monkeypatch.setattr(
+        Predictor,
+        "load",
+        classmethod(lambda cls, *args, **more: given.append((args[1:], more)) or load(cls, *args, **more)),
+    )
+    options = ["--provider", "auto", "--threads", "1", "--batch-tokens", "64"]
+    done = _run("run", "--model", SUBWORD, "--segmenter", SEGMENTER, *options, "Ann went")
+    assert done.exit_code == 0, done.output
+    assert given == [(("auto",), {"threads": 1, "batch_tokens": 64, "cuda": None})] * 2
+    assert [line.split(" (")[0] for line in done.stderr.splitlines()] == ["provider: cpu", "segmenter's provider: cpu"]
+
+
+def test_a_tokenizer_of_white_space_says_that_rules_find_little(tmp_path):
+    spec = stored(SUBWORD, "tokenizer") | {"kind": "whitespace"}
+    model = rewrite(SUBWORD, tmp_path / "white.onnx", tokenizer=spec)
+    done = _run("run", "--model", model, "--sentences", "rules", "--format", "jsonl", text="Ann went. Ann went.\n\nto")
+    assert _tokens(done) == [["Ann", "went.", "Ann", "went."], ["to"]]
+    assert "white.onnx: its tokenizer cuts at white space alone" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_segmenter_is_no_tagger():

@@ -5,7 +5,7 @@ from model_files import corpus
 
 from lstm_deploy.errors import InputError
 from lstm_deploy.formats.documents import read_documents
-from lstm_deploy.segmentation import characters, cut, paragraphs
+from lstm_deploy.segmentation import character_tags, characters, cut, paragraphs
 
 FILE = """\
 # newdoc id = a
@@ -49,6 +49,18 @@ def test_text_offsets_words_and_tags(tmp_path):
     assert [t.tags for t in next(read_documents(path)).sentences[0]] == [(), (), ()]
 
 
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+def test_comments_may_hold_anything_and_stand_alone(tmp_path, bom):
+    path = tmp_path / "a.conllu"
+    word = "1\t{}" + "\t_" * 8 + "\n\n"
+    comment = "# x" + "\ty" * 12 + "\n"
+    blocks = [word.format("A"), "# newpar\n\n", comment + word.format("b"), "# newdoc\n" + comment + "\n"]
+    path.write_text(bom + "".join(blocks) + word.format("C") + "# newdoc\n", encoding="utf-8")
+    assert [document.text for document in read_documents(path)] == ["A\n\nb", "C"]
+    path.write_text(bom + comment + word.format("A"), encoding="utf-8")
+    assert [document.text for document in read_documents(path)] == ["A"]
+
+
 def test_only_conllu_says_where_white_space_was(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"tokens": ["a"], "tags": ["X"]}\n')
@@ -74,7 +86,11 @@ def test_a_treebanks_own_text_is_part_of_it(name):
     at = 0
     for sentence in read_gold(path):
         at = text.index(" ".join(sentence.text.split()), at)
-    for document in read_documents(path):  # a sentence may begin anywhere; a paragraph has one at its start
+    for document in read_documents(path):  # cut at the gold words, each paragraph has its sentences again
+        spans = [[(token.start, token.end) for token in sentence] for sentence in document.sentences]
+        again = []
         for start, end in paragraphs(document.text):
             found = characters(document.text[start:end])
-            assert cut(found, ["inside"] * len(found.tokens))[0][0][0] == 0
+            here = [[(a - start, b - start) for a, b in s] for s in spans if start <= s[0][0] < end]
+            again += [[(start + a, start + b) for a, b in s] for s in cut(found, character_tags(found, here))]
+        assert again == spans

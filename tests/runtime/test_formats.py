@@ -165,6 +165,9 @@ def test_json_lines(write):
     path = write('{"tokens": ["a", "b c"], "tags": ["X", "Y"]}\n{"tokens": []}\n', "x.jsonl")
     assert [s.tokens for s in _read(path)] == [["a", "b c"], []]
     assert [s.tokens for s in _read(write('{"text": "It\'s (me)."}\n', "x.jsonl"))] == [["It's", "(", "me", ")", "."]]
+    path = write('{"tokens": ["ab", "c"]}\n{"text": "ab \\n c"}\n{"tokens": []}\n', "y.jsonl")
+    spelt = [s.tokens for s in read_sentences(LineReader(path), "jsonl", Tokenizer("characters"))]
+    assert spelt == [["a", "b", " ", "c"], ["a", "b", "\n", "c"], []]
     assert [s.tags for s in read_gold(write('{"tokens": ["a"], "tags": ["X"]}\n', "x.ndjson"))] == [["X"]]
 
 

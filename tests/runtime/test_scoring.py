@@ -75,6 +75,14 @@ def test_unknown_words_are_scored_apart():
     assert headline(report) == report["accuracy"] == pytest.approx(2 / 3)
 
 
+def test_a_tag_named_sentence_makes_no_segmenter():
+    scorer = Scorer(["sentence", "word"])
+    scorer.add(["sentence", "word", "word"], ["word", "word", "word"])
+    report = scorer.report()
+    assert headline(report) == headline(report, "upos") == pytest.approx(2 / 3)
+    assert headline(report, "segmentation") == 0.0
+
+
 def test_nothing_to_score():
     report = Scorer(IOB2).report()
     assert report["accuracy"] is None

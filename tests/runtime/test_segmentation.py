@@ -1,13 +1,14 @@
 """Raw text to sentences of words: any text, by a segmenter and by the rule."""
 
 import pickle
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from model_files import SEGMENTER, SUBWORD, TUTORIAL, rewrite
+from model_files import SEGMENTER, STREAMING, SUBWORD, TUTORIAL, rewrite
 
-from lstm_deploy import Predictor, Segmenter
+from lstm_deploy import Predictor, Segmenter, StreamingPredictor
 from lstm_deploy.errors import MetadataError, ModelFileError
 from lstm_deploy.segmentation import TAGS, TextSentence, character_tags, characters, cut, paragraphs
 from lstm_deploy.segmenter import MARGIN, WINDOW
@@ -160,3 +161,21 @@ def test_what_tags_words_is_no_segmenter_nor_the_other_way():
 def test_files_whose_column_and_tokenizer_disagree_are_refused(tmp_path, source, changes, match):
     with pytest.raises(MetadataError, match=match):
         Predictor.load(rewrite(source, tmp_path / "spoilt.onnx", **changes))
+
+
+def test_a_text_is_given_to_the_model_as_its_tokenizer_spells_it():
+    predictor, text = Predictor.load(SEGMENTER, threads=1), "a  \n b\tc"
+    found = predictor.predict_text(text)
+    assert found.tokens == ("a", "\n", "b", " ", "c")
+    assert found.offsets == ((0, 1), (1, 5), (5, 6), (6, 7), (7, 8))
+    assert found.scores == predictor.predict(characters(text).tokens).scores
+    streaming = StreamingPredictor.load(STREAMING, threads=1)
+    streaming.metadata = replace(streaming.metadata, tokenizer=Tokenizer("characters"))
+    assert streaming.predict_text(text).tokens == found.tokens
+
+
+def test_a_streaming_file_is_no_segmenter():
+    streaming = StreamingPredictor.load(STREAMING, threads=1)
+    streaming.metadata = replace(streaming.metadata, column="segmentation")
+    with pytest.raises(ModelFileError, match=r"a streaming file, .* expected one for whole paragraphs"):
+        Segmenter.of(streaming)

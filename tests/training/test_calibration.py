@@ -55,6 +55,14 @@ def _drawn(model, sentences=400):
     return drawn
 
 
+def _best_tags(model, inputs):
+    """Of each token, or of a CRF the best path's."""
+    lengths = inputs[1].numpy()
+    scores = model(*inputs).detach().numpy()
+    best = model.crf.numbers().viterbi(scores, lengths) if model.crf else scores.argmax(-1)
+    return [row[:length].tolist() for row, length in zip(best, lengths, strict=True)]
+
+
 @pytest.mark.parametrize("crf", [False, True])
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 2.0])
 def test_the_temperature_undoes_a_known_sharpening(crf, sharpness):
@@ -62,12 +70,14 @@ def test_the_temperature_undoes_a_known_sharpening(crf, sharpness):
     model = _tagger(crf, sharpness)
     inputs = model_inputs(ENCODER.encode([sentence.tokens for sentence in sentences]))
     before = model(*inputs)
+    tags = _best_tags(model, inputs)
     found = calibrate(model, ENCODER, TAGS, sentences)
     assert found["temperature"] == pytest.approx(sharpness, rel=0.12)
     assert found["tokens"] == sum(len(sentence.tokens) for sentence in sentences)
     assert found["log_loss_after"] <= found["log_loss_before"] + 1e-12
     after = model(*inputs)
     torch.testing.assert_close(after * found["temperature"], before, atol=1e-4, rtol=1e-4)
+    assert _best_tags(model, inputs) == tags
     again = calibrate(model, ENCODER, TAGS, sentences)
     assert again["temperature"] == pytest.approx(1, abs=1e-3)
     assert again["log_loss_before"] == pytest.approx(found["log_loss_after"], rel=1e-5)

@@ -65,7 +65,7 @@ export class Segmenter {
    * @throws {TypeError} `text` is not a string
    */
   async segment(text) {
-    CHARACTERS.spans(text.slice?.(0, 0) ?? text); // what is no string is refused
+    if (typeof text !== "string") throw new TypeError(`a text must be a string, got ${typeof text}`);
     const found = paragraphs(text).map(([start, end]) => {
       const spans = CHARACTERS.spans(text.slice(start, end));
       return { start, spans, windows: planWindows(spans.length) };

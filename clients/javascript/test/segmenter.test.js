@@ -54,7 +54,9 @@ test("paragraphs are cut each for itself, and texts without any are no sentences
     alone.flat().map(({ tokens }) => tokens),
   );
   assert.deepEqual(await segmenter.segment(" \n\n "), []);
-  await assert.rejects(segmenter.segment(5), TypeError);
+  for (const none of [5, undefined, ["a"], { slice: () => "" }]) {
+    await assert.rejects(segmenter.segment(none), { name: "TypeError", message: /^a text must be a string, got / });
+  }
 });
 
 test("what tags words is no segmenter, and a file has to say one thing", async () => {
