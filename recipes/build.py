@@ -252,7 +252,7 @@ class Build:
             facts = {"gold": entry.gold, "file": path.name, "sha256": file_hash(path)}
             if "segmenter" in entry.options:
                 facts["segmenter_sha256"] = file_hash(*models)
-            facts["report"] = {name: value for name, value in report.items() if name not in results.LEFT_OUT}
+            facts["report"] = results.kept(report)
             self.steps.finish(step, key, [self.draft], facts)
         return facts | {"gold": entry.gold}
 

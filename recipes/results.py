@@ -14,8 +14,8 @@ from lstm_deploy.errors import InputError
 from lstm_deploy.formats import atomic_output
 
 RESULTS = HERE.parent / "benchmarks" / "results" / "models.json"
-LEFT_OUT = {"confusion", "calibration"}
-"""Parts of an evaluation that are long, or that depend on a machine's last bits."""
+_LEFT_OUT = {"confusion", "calibration"}
+"""Parts of an evaluation that are long."""
 
 
 def read_results(path: Path = RESULTS) -> dict[str, Any]:
@@ -72,12 +72,20 @@ def put(everything: dict[str, Any], name: str, result: dict[str, Any]) -> None:
     everything["models"] = dict(sorted((everything["models"] | {name: result}).items()))
 
 
+def kept(report: dict[str, Any]) -> dict[str, Any]:
+    """An evaluation without its long parts; of calibration its error stays, to 4 digits."""
+    short = {name: value for name, value in report.items() if name not in _LEFT_OUT}
+    if calibration := report.get("calibration"):
+        short["expected_calibration_error"] = round(calibration["expected_error"], 4)
+    return short
+
+
 def figures(report: dict[str, Any]) -> dict[str, float]:
     """The figures of an evaluation that belong on a card: its numbers, and the rates of parts that have an F1."""
     found: dict[str, float] = {}
     for name, value in report.items():
         if isinstance(value, dict):
-            if name not in LEFT_OUT and isinstance(value.get("f1"), float):
+            if name not in _LEFT_OUT and isinstance(value.get("f1"), float):
                 found |= {f"{name}_{rate}": value[rate] for rate in ("precision", "recall", "f1")}
         elif isinstance(value, int | float) and not isinstance(value, bool):
             found[name] = value
