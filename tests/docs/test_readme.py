@@ -108,6 +108,22 @@ def test_the_readme_names_every_released_model():
         assert not shipped or f"`{path.stem}`" in README or path.stem == "tutorial"
 
 
+def test_figures_of_released_models_are_those_that_were_measured():
+    results = ROOT / "benchmarks" / "results"
+    models = json.loads((results / "models.json").read_bytes())["models"]
+    speed = json.loads((results / "models-speed.json").read_bytes())
+    spacy = speed["peers"]["spaCy"]["tokens_per_second"]
+    rows = {line.split("`")[1]: line for line in README.splitlines() if line.startswith("| `en-")}
+    scored = {split: entry["report"] for split, entry in models["en-upos"]["evals"].items()}
+    assert f"{100 * scored['test']['accuracy']:.2f} % on EWT's test" in rows["en-upos"]
+    assert f"{100 * scored['gum']['accuracy']:.2f} % on GUM's dev" in rows["en-upos"]
+    assert f"{100 * scored['raw']['upos']['f1']:.2f} % F1" in rows["en-segmenter"]
+    times = {name: speed["models"][name]["tokens_per_second"] / spacy for name in ("en-upos-int8", "en-upos-small")}
+    small = f"{100 * models['en-upos-small']['evals']['test']['report']['accuracy']:.2f} %"
+    small += f" in {models['en-upos-small']['bytes'] / 1e6:.1f} MB: {int(times['en-upos-small'])} times spaCy"
+    assert f"{int(times['en-upos-int8'])} times spaCy; {small}" in rows["en-upos-int8"]
+
+
 def _small_corpus(folder: Path) -> None:
     """Files under the names that the README uses, small enough to train on in seconds."""
     words = [("the", "DET"), ("cat", "NOUN"), ("dogs", "NOUN"), ("saw", "VERB"), ("a", "DET"), ("bird", "NOUN")]
