@@ -136,7 +136,7 @@ def _spec(change):
         (_decoder(lambda v: v["start"].pop()), "expected (4, 4)"),
         (_decoder(lambda v: v["transitions"][0].pop()), "decoder is not usable"),
         (_decoder(lambda v: v["start"].__setitem__(0, "1")), "other than numbers"),
-        (_decoder(lambda v: v["start"].__setitem__(0, float("nan"))), "start holds nan"),
+        (_decoder(lambda v: v["start"].__setitem__(0, float("nan"))), "is not JSON: it holds NaN"),
         (_decoder(lambda v: v["start"].__setitem__(0, 1e300)), "start holds inf"),
         ({"decoder": {"kind": "crf", "transitions": [[0]], "start": [0], "end": [0]}}, "it has 1 tags, the file 5"),
         ({"notes": [1]}, "something other than str"),
