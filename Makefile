@@ -19,8 +19,8 @@ EWT_TRAIN = $(CORPORA)/ud-english-ewt/en_ewt-ud-train.conllu.xz
 TAUGHT = OMP_NUM_THREADS=1 $(TEACHER)/bin/python recipes/teacher/teacher.py train --train $(EWT_TRAIN) \
 	--dev $(CORPORA)/ud-english-ewt/en_ewt-ud-dev.conllu.xz
 JS := clients/javascript
-# What the page shows: the English tagger where there is one.
-MODEL ?= $(firstword $(wildcard exported/ewt-int8.onnx exported/ewt.onnx) exported/tutorial.onnx)
+# What the page shows.
+MODEL ?= exported/en-upos-small.onnx
 
 .PHONY: help setup setup-runtimes runtimes web gpu run test test-slow test-wheel lint treebank bench bench-peers bench-javascript bench-forms models labels genres bench-models gallery clean
 
