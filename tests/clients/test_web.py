@@ -104,11 +104,17 @@ def _expected(predictor, text):
 
 
 def _hostile(folder):
-    """The tutorial's model with markup for tags and licence: of metadata under one key, the last one counts."""
+    """The tutorial's model with markup for tags, licence and card: of metadata under one key, the last one counts."""
     changes = {
         "tags": [ATTACK, "&lt;b&gt;", "javascript:alert(1)"],
         "golden": [],
-        "training": {"licence": "<script>globalThis.pwned=1</script>", "data": {"train": [{"name": ATTACK}]}},
+        "training": {"licence": "", "data": {"train": [{"name": ATTACK}]}},
+        "card": {
+            "name": ATTACK,
+            "description": ATTACK,
+            "licence": "<script>globalThis.pwned=1</script>",
+            "data": [{"name": ATTACK, "licence": ATTACK, "attribution": ATTACK}],
+        },
     }
     path = folder / "hostile.onnx"
     added = [
