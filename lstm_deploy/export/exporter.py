@@ -105,9 +105,10 @@ def export_model(
     output = Path(output)
     card = card_to_write(card)
     precision: Precision = settings.precision if settings else "fp32"
-    crf = _decoder(checkpoint, model, constrain)
     if streaming:
-        check_streams(bidirectional=model.lstm.bidirectional, precision=precision, decodes_path=crf is not None)
+        decodes_path = constrain is not None or model.crf is not None
+        check_streams(bidirectional=model.lstm.bidirectional, precision=precision, decodes_path=decodes_path)
+    crf = _decoder(checkpoint, model, constrain)
     with TemporaryDirectory(prefix="lstm-deploy-") as scratch:
         draft = Path(scratch) / f"{precision}.onnx"
         whole, proof, metadata, narrowed = _draft(
