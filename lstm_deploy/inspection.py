@@ -79,7 +79,7 @@ def summarize_models(models: Iterable[Installed]) -> list[dict[str, Any]]:
         description = metadata.card.get("description", "")
         licence = metadata.card.get("licence") or str(metadata.training.get("licence", "not stated"))
         about = (
-            f"{description}{': ' * bool(description)}{len(metadata.tags)} tags ({metadata.column}), "
+            f"{description}{' ' * bool(description)}{len(metadata.tags)} tags ({metadata.column}), "
             f"{metadata.precision}, {file.size / 1e6:.1f} MB, licence {licence}, {model.path}"
         )
         facts = {

@@ -135,7 +135,7 @@ def test_models_show_description_tags_and_licence_of_the_card(with_card, monkeyp
     assert listed["pet"]["tags"] == ["DET", "NN", "V"]
     lines = CliRunner().invoke(main, ["models"]).stdout.splitlines()
     line = next(line for line in lines if line.startswith("pet"))
-    assert "Tags pets.: 3 tags (tag), fp32, 0.0 MB, licence CC0-1.0" in line
+    assert "Tags pets. 3 tags (tag), fp32, 0.0 MB, licence CC0-1.0" in line
 
 
 def test_a_card_that_lacks_fields_is_shown_as_far_as_it_goes(with_card):
