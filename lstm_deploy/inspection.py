@@ -217,4 +217,6 @@ def _calibration(found: dict[str, Any]) -> str:
 
 
 def _source(part: str, source: dict[str, Any]) -> str:
-    return f"{part}: {source['name']}, {source['sentences']:,} sentences, {source['tokens']:,} tokens"
+    """What it was trained, chosen or scored on; word vectors and a teacher's labels have other facts."""
+    counts = [f"{source[unit]:,} {unit}" for unit in ("sentences", "tokens", "words") if unit in source]
+    return f"{part.replace('_', ' ')}: {', '.join([source.get('name') or source['teacher'], *counts])}"

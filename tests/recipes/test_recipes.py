@@ -4,10 +4,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from recipe import all_recipes, arguments, evaluate, export, files, read_recipe, train
 from results import RESULTS, read_results
 
+from lstm_deploy.cli import main
 from lstm_deploy.errors import InputError
+from lstm_deploy.inspection import inspect_model
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -147,3 +150,14 @@ def test_the_map_names_every_script():
     readme = (ROOT / "recipes" / "README.md").read_text(encoding="utf-8")
     for path in (ROOT / "recipes").rglob("*.py"):
         assert path.name in readme, path.name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "exported").glob("*.onnx")), ids=lambda path: path.stem)
+def test_every_model_here_can_be_looked_into(path):
+    shown = CliRunner().invoke(main, ["inspect", str(path)])
+    assert shown.exit_code == 0, shown.output
+    sources = inspect_model(path)["training"]["data"]
+    for part, entries in sources.items():
+        for entry in entries:
+            name = entry.get("name") or entry["teacher"]
+            assert f"{part.replace('_', ' ')}: {name}" in shown.output
