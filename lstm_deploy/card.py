@@ -148,8 +148,8 @@ def _texts(table: Mapping[str, Any], fields: Iterable[str], where: str) -> None:
 
 
 def _only(table: Mapping[str, Any], fields: tuple[str, ...], where: str) -> None:
-    if unknown := next((field for field in table if field not in fields), None):
-        raise ValueError(f"has an unknown field {unknown!r:.60}{where}; expected {', '.join(fields)}")
+    if unknown := [field for field in table if field not in fields]:
+        raise ValueError(f"has an unknown field {unknown[0]!r:.60}{where}; expected {', '.join(fields)}")
 
 
 def _all(table: Mapping[str, Any], fields: Iterable[str], where: str) -> None:

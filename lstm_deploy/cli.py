@@ -67,8 +67,8 @@ class _Templates(click.ParamType):
         for item in value.split(","):
             span = re.fullmatch(r"(prefix|suffix)([1-9])-([1-9])", item.strip())
             names += [f"{span[1]}{n}" for n in range(int(span[2]), int(span[3]) + 1)] if span else [item.strip()]
-        if unknown := next((name for name in names if name not in TEMPLATES), None):
-            self.fail(f"{unknown!r} is no feature; expected some of {', '.join(TEMPLATES)}.", param, ctx)
+        if unknown := [name for name in names if name not in TEMPLATES]:
+            self.fail(f"{unknown[0]!r} is no feature; expected some of {', '.join(TEMPLATES)}.", param, ctx)
         if len(set(names)) != len(names):
             self.fail(f"{value!r} has a feature twice.", param, ctx)
         return tuple(names)

@@ -117,8 +117,8 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def _recipe(path: Path, value: dict[str, Any]) -> Recipe:
-    if unknown := next((name for name in value if name not in _FIELDS), None):
-        raise ValueError(f"unknown field {unknown!r}, expected {', '.join(sorted(_FIELDS))}")
+    if unknown := [name for name in value if name not in _FIELDS]:
+        raise ValueError(f"unknown field {unknown[0]!r}, expected {', '.join(sorted(_FIELDS))}")
     if ("train" in value) == ("checkpoint" in value):
         raise ValueError("expected a table [train], or checkpoint = the name of the recipe that trains")
     if "labels_sha256" in value and "train" not in value:

@@ -84,6 +84,7 @@ def test_options_become_those_of_the_command_line():
     ("change", "reason"),
     [
         (("[release]", "[releases]"), "unknown field 'releases'"),
+        (("[release]", '"" = 1\n[release]'), "''"),
         (("ship = true", ""), "it has no ship"),
         (("[train]", 'checkpoint = "x"\n[train]'), r"expected a table \[train\], or checkpoint"),
         (("[train]", "[export]"), "not TOML"),

@@ -56,6 +56,7 @@ def test_a_whole_card_is_one():
         ({"licence": None}, "licence that is a NoneType; expected a string"),
         ({"licence": " "}, "has no licence"),
         ({"colour": "red"}, "unknown field 'colour'; expected name, description"),
+        ({"": "red"}, "unknown field ''; expected name, description"),
         ({"data": []}, "has no data"),
         ({"data": [{"name": "Pets"}]}, "has no licence of the data 'Pets'"),
         ({"data": [{"name": "Pets", "licence": 4}]}, "licence of the data 'Pets' that is a int"),

@@ -224,7 +224,7 @@ def test_a_run_that_diverges_stops_and_says_why(corpus, tmp_path):
 @pytest.mark.parametrize(
     "option",
     ["--learning-rate=nan", "--dropout=nan", "--seed=-1", "--dropout=1", "--epochs=0",
-     "--templates=lower,suffix7", "--templates=suffix1-3,suffix2"],
+     "--templates=lower,suffix7", "--templates=suffix1-3,suffix2", "--templates="],
 )  # fmt: skip
 def test_values_out_of_range_are_wrong_usage(option):
     assert CliRunner().invoke(main, ["train", option]).exit_code == 2
