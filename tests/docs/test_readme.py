@@ -122,6 +122,10 @@ def test_figures_of_released_models_are_those_that_were_measured():
     small = f"{100 * models['en-upos-small']['evals']['test']['report']['accuracy']:.2f} %"
     small += f" in {models['en-upos-small']['bytes'] / 1e6:.1f} MB: {int(times['en-upos-small'])} times spaCy"
     assert f"{int(times['en-upos-int8'])} times spaCy; {small}" in rows["en-upos-int8"]
+    proof = models["en-upos"]["verified"]["corpus"]
+    assert proof["tag_differences"] == 0
+    said = f"all {proof['tokens']:,} test tokens; the largest difference of a log-probability is "
+    assert f"{said}{proof['max_difference']:.1e}." in README
 
 
 def _small_corpus(folder: Path) -> None:
