@@ -14,15 +14,34 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-from ..errors import InputError, OutputError
+from ..errors import InputError, MissingDependencyError, OutputError
 
 STDIN = "-"
-_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+
+
+def _gzip(raw: IO[bytes], mode: str = "rb") -> Any:
+    return gzip.GzipFile("", mode, fileobj=raw, mtime=0)  # no name and no time: the same bytes whenever it is written
+
+
+def _zstd(raw: IO[bytes], mode: str = "rb") -> Any:
+    try:
+        import pyarrow as pa
+    except ImportError as e:
+        raise MissingDependencyError("zstd needs pyarrow; pip install 'lstm-deploy[data]'") from e
+    if mode == "wb":
+        own = os.fdopen(os.dup(raw.fileno()), "wb")  # which it closes
+        return pa.CompressedOutputStream(pa.PythonFile(own, "w"), "zstd")
+    return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"), 1 << 16)
+
+
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": _gzip, ".xz": lzma.open, ".bz2": bz2.open, ".zst": _zstd}
 COMPRESSIONS = tuple(_OPENERS)
+PARTIAL = (".lstm-deploy-", ".partial")
+"""How names begin and end of files that are not yet whole."""
 
 
 class LineReader:
-    """Numbered lines of a UTF-8 file (``.gz``, ``.xz``, ``.bz2`` too) or of standard input, ``-``.
+    """Numbered lines of a UTF-8 file (``.gz``, ``.xz``, ``.bz2``, ``.zst`` too) or of standard input, ``-``.
 
     Attributes:
         name: the file, for error messages.
@@ -50,20 +69,27 @@ class LineReader:
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
         """(line number from 1, line with its line feed); only a line feed ends a line."""
+        for number, line in self.bytes():
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError as e:
+                raise InputError(
+                    f"{self.name}:{number}: not UTF-8 (byte {e.object[e.start]:#04x} at column {e.start + 1}); "
+                    "convert the file to UTF-8"
+                ) from e
+            yield number, text
+
+    def bytes(self) -> Iterator[tuple[int, bytes]]:
+        """The same, not decoded."""
         if self._raw is None and sys.stdin is None:
             raise InputError("standard input is closed; pass TEXT or --input FILE")
         raw = self._raw or sys.stdin.buffer
-        opener = _OPENERS.get(Path(self._path).suffix) if self._raw else None
-        stream = opener(raw) if opener else raw
         number = 0
         try:
+            opener = _OPENERS.get(Path(self._path).suffix) if self._raw else None
+            stream = opener(raw) if opener else raw
             for number, line in enumerate(stream, 1):
-                yield number, line.decode("utf-8")
-        except UnicodeDecodeError as e:
-            raise InputError(
-                f"{self.name}:{number}: not UTF-8 (byte {e.object[e.start]:#04x} at column {e.start + 1}); "
-                "convert the file to UTF-8"
-            ) from e
+                yield number, line
         except (EOFError, lzma.LZMAError, zlib.error, OSError) as e:
             if isinstance(e, BrokenPipeError):
                 raise
@@ -77,7 +103,7 @@ class LineReader:
 def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
     """A stream whose bytes become ``path`` when the block ends without an error, and else leave no trace.
 
-    Compressed where the name ends in ``.gz``, ``.xz`` or ``.bz2``. A device or pipe is written directly.
+    Compressed where the name ends in ``.gz``, ``.xz``, ``.bz2`` or ``.zst``. A device or pipe is written directly.
 
     Raises:
         OutputError: the file cannot be written.
@@ -87,16 +113,18 @@ def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         direct = path.exists() and not path.is_file()
-        partial = path if direct else path.with_name(f".{uuid.uuid4().hex}.partial")
+        partial = path if direct else path.with_name(f"{PARTIAL[0]}{uuid.uuid4().hex}{PARTIAL[1]}")
         raw = partial.open("wb")
     except OSError as e:
         raise _unwritable(path, e) from e
     try:
         opener = _OPENERS.get(path.suffix)
-        with raw, opener(raw, "wb") if opener else contextlib.nullcontext(raw) as stream:
-            yield cast(BinaryIO, stream)
-            if not opener and not direct:
+        with raw:
+            with opener(raw, "wb") if opener else contextlib.nullcontext(raw) as stream:
+                yield cast(BinaryIO, stream)
+            if not direct:
                 raw.flush()
+                os.fsync(raw.fileno())  # a name must not outlive a power cut that its bytes do not
         if not direct:
             partial.replace(path)
     except BaseException as e:
