@@ -1,0 +1,1 @@
+"""Corpora as columns: Arrow arrays of tokens in, arrays of tags out (extra ``[data]``)."""
