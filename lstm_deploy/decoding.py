@@ -41,6 +41,19 @@ class TaggedText(TaggedSentence):
     offsets: tuple[tuple[int, int], ...]
 
 
+@dataclass(slots=True, frozen=True)
+class FlatTags:
+    """Tags of many sentences that lie one after another, as numbers.
+
+    Attributes:
+        tag_ids: (tokens,) int32, positions in the ``tags`` of the model's metadata.
+        scores: (tokens,) float32 probability of each tag, as `TaggedSentence.scores`; None where not asked for.
+    """
+
+    tag_ids: NDArray[np.int32]
+    scores: NDArray[np.float32] | None
+
+
 def decode(
     sentences: Sequence[tuple[str, ...]],
     lengths: NDArray[np.int32],
@@ -61,13 +74,13 @@ def decode(
     flat_tags = tuple(tags[scores.tag_ids[valid]].tolist())
     ends = np.add.accumulate(lengths).tolist()
     spans = list(zip([0, *ends], ends, strict=False))
-    probabilities = _probabilities(scores, lengths, crf)
-    if probabilities is None:
+    chances = probabilities(scores, lengths, crf)
+    if chances is None:
         return [
             TaggedSentence(tokens, flat_tags[start:end], ())
             for tokens, (start, end) in zip(sentences, spans, strict=True)
         ]
-    flat_scores = tuple(probabilities[valid].tolist())
+    flat_scores = tuple(chances[valid].tolist())
     return [
         TaggedSentence(tokens, flat_tags[start:end], flat_scores[start:end])
         for tokens, (start, end) in zip(sentences, spans, strict=True)
@@ -77,11 +90,11 @@ def decode(
 def decode_one(tokens: tuple[str, ...], scores: Scores, tags: Sequence[str], crf: Crf | None = None) -> TaggedSentence:
     """`decode` for one sentence alone: few array calls, of which each is dear beside so little work."""
     found = tuple([tags[i] for i in scores.tag_ids[0].tolist()])
-    probabilities = _probabilities(scores, np.array([len(tokens)]), crf)
-    return TaggedSentence(tokens, found, () if probabilities is None else tuple(probabilities[0].tolist()))
+    chances = probabilities(scores, np.array([len(tokens)]), crf)
+    return TaggedSentence(tokens, found, () if chances is None else tuple(chances[0].tolist()))
 
 
-def _probabilities(
+def probabilities(
     scores: Scores, lengths: NDArray[np.integer[Any]], crf: Crf | None
 ) -> NDArray[np.floating[Any]] | None:
     """(batch, sequence) of each chosen tag, unspecified at padding; None where there are tags alone."""

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -58,10 +59,38 @@ class Encoder:
         types = self._table()
         lengths = np.fromiter(map(len, sentences), np.int32, len(sentences))
         flat = list(map(types.__getitem__, chain.from_iterable(sentences)))
-        shape = len(sentences), int(lengths.max())
+        return self._padded(types, flat, lengths, rounded)
+
+    def types(self, words: Sequence[str]) -> "Types":
+        """What `encode_rows` needs of ``words``, each of which is looked up once however many tokens it is.
+
+        Raises:
+            TypeError: a word that is not a string.
+            UnknownWordError, UnknownCharacterError: one that the model has no id for.
+        """
+        table = self._table()
+        return Types(table, np.fromiter(map(table.__getitem__, words), np.int32, len(words)))
+
+    def encode_rows(
+        self, types: "Types", rows: NDArray[np.int32], lengths: NDArray[np.int32], *, rounded: bool = False
+    ) -> Inputs:
+        """`encode` for sentences whose tokens are numbers.
+
+        Args:
+            types: what `types` gave.
+            rows: (tokens,) of each token, one sentence after another, the number that ``types.rows`` has for its word.
+            lengths: (batch,) tokens of each sentence, at least one of them.
+            rounded: as for `encode`.
+        """
+        return self._padded(types.table, rows, lengths, rounded)
+
+    def _padded(
+        self, types: "_TypeTable", flat: "list[int] | NDArray[np.int32]", lengths: NDArray[np.int32], rounded: bool
+    ) -> Inputs:
+        shape = len(lengths), int(lengths.max())
         if rounded:
             shape = rounded_up(shape[0]), rounded_up(shape[1])
-            lengths = np.concatenate([lengths, np.zeros(shape[0] - len(sentences), np.int32)])
+            lengths = np.concatenate([lengths, np.zeros(shape[0] - len(lengths), np.int32)])
         rows = np.full(shape, _PADDING_ROW, np.int32)  # (batch, sequence)
         rows[np.arange(rows.shape[1], dtype=np.int32) < lengths[:, None]] = flat
         return self._inputs(types, rows, lengths, rounded)
@@ -115,6 +144,19 @@ def ragged_ids(inputs: Inputs, row: int) -> dict[str, list[Any]]:
         counts = alone["char_lengths"][0].tolist()
         ids["char_ids"] = [token[:count] for token, count in zip(ids["char_ids"], counts, strict=True)]
     return ids
+
+
+@dataclass(frozen=True)
+class Types:
+    """Words looked up, with the table in which: the encoder may have another one by the time they are encoded.
+
+    Attributes:
+        table: the encoder's own.
+        rows: (words,) where each is in it.
+    """
+
+    table: "_TypeTable"
+    rows: NDArray[np.int32]
 
 
 class _TypeTable(dict[str, int]):

@@ -3,23 +3,27 @@
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .batch_kinds import Batch, Column, SentenceBatch
 from .batching import plan_batches, rounded_up
-from .decoding import TaggedSentence, decode
+from .decoding import FlatTags, TaggedSentence
 from .encoding import Encoder, Inputs
-from .errors import OutOfMemoryError, SmallerBatchesWarning
+from .errors import IdRangeError, OutOfMemoryError, SmallerBatchesWarning
 from .metadata import ModelMetadata
 from .providers import available_cores
 from .session import Scores, TaggerSession
 from .workers import Workers
 
+_R = TypeVar("_R")
 Tokens = Sequence[str]
 BATCH_TOKENS = {"reverse_sequence": 1024, "sequence_lens": 1024, "gate": 1024, "scan_int8": 3072}
 """Cells of a batch on the CPU by graph form: where each is fastest (measured in benchmarks/NOTES.md)."""
@@ -85,18 +89,41 @@ class Engine:
         """Tokens of a stream to read before they are handed over, so that no batch has to be small."""
         return self.batch_tokens * _READ_AHEAD[self._provider] * self.threads
 
-    def start(self, sentences: Sequence[Tokens], scores: bool) -> "Work":
+    def start(self, sentences: Sequence[Tokens], scores: bool) -> "Work[list[TaggedSentence]]":
         """Starts tagging on the pool, where it is worth it."""
         if "" in sentences:
             raise not_tokens("")
         lengths = list(map(len, sentences))
         tokens, least = sum(lengths), _LEAST[self._provider]
-        pooled = self.threads > 1 and tokens >= POOL_TOKENS
+        pooled = self._is_pooled(tokens)
         shares = self.threads if pooled and not (self._cuda and tokens < 2 * least) else 1
         batches = plan_batches(lengths, max_tokens=self.batch_tokens, workers=shares, least=least, rounded=self._cuda)
         runs = (partial(self._run, [sentences[i] for i in batch], scores) for batch in batches)
-        futures = [self._workers.submit(run) for run in runs] if pooled else []
-        return Work(len(sentences), batches, futures or runs, self._say)
+        return self._started(runs, pooled, partial(_in_order, len(sentences), batches))
+
+    def start_flat(
+        self, words: Sequence[str], indices: NDArray[np.integer[Any]], lengths: NDArray[np.int64], scores: bool
+    ) -> "Work[FlatTags]":
+        """`start` for tokens that are numbers of distinct ``words``, checked by `check_flat`.
+
+        What runs together depends on ``lengths`` and ``batch_tokens`` alone, not on how many threads there are: a model
+        that rounds by batch gives the same tags on every machine.
+
+        Raises:
+            TypeError, UnknownWordError, UnknownCharacterError: as `tag`, of any word, at once.
+        """
+        column = Column(words, indices, lengths, self._encoder, self.metadata.crf, scores)
+        batches = plan_batches(lengths.tolist(), max_tokens=self.batch_tokens, rounded=self._cuda)
+        runs = (partial(self._run_kept, column.batch(batch), scores) for batch in batches)
+        return self._started(runs, self._is_pooled(len(indices)), partial(_filled, column.found))
+
+    def _is_pooled(self, tokens: int) -> bool:
+        return self.threads > 1 and tokens >= POOL_TOKENS
+
+    def _started(
+        self, runs: Iterator[Callable[[], list[Any]]], pooled: bool, gather: "Callable[[Iterable[list[Any]]], _R]"
+    ) -> "Work[_R]":
+        return Work([self._workers.submit(run) for run in runs] if pooled else runs, gather, self._say)
 
     def tag(self, sentences: Sequence[Tokens], scores: bool) -> list[TaggedSentence]:
         """Tags a list, results in its order.
@@ -112,41 +139,41 @@ class Engine:
         for tokens in sentences:
             if isinstance(tokens, str):
                 raise not_tokens(tokens)
-        return self._run_kept(list(map(tuple, sentences)), scores)  # now, while the tokens are in the cache
+        kept = list(map(tuple, sentences))  # now, while the tokens are in the cache
+        return self._run_kept(SentenceBatch(kept, self._encoder, self._tags, self.metadata.crf), scores)
 
-    def _run_kept(self, kept: list[tuple[str, ...]], scores: bool) -> list[TaggedSentence]:
+    def _run_kept(self, batch: Batch[_R], scores: bool) -> list[_R]:
         if self._process != os.getpid():  # forked: those who had begun are not here
             self._memory, self._process = _Memory(), os.getpid()
         budget, problem = self.batch_tokens, ""
-        if len(kept) == 1 or self._cells(kept) <= budget:
+        if batch.rows == 1 or self._cells(batch) <= budget:
             try:
                 with self._memory.shared():
-                    return self._run_batch(kept, scores)
+                    return self._run_batch(batch, scores)
             except MemoryError as e:  # numpy's, or onnxruntime's as one of ours
                 problem = _why(e)
             # Out here the failed batch's arrays are free again; other threads' are once it is alone.
             try:
                 with self._memory.alone():
-                    found = self._run_batch(kept, scores)
-                if len(kept) > 1:
+                    found = self._run_batch(batch, scores)
+                if batch.rows > 1:
                     self._lower(budget, budget // 2, problem)
                 return found
             except MemoryError as e:
                 problem = _why(e)
-                if len(kept) == 1:
-                    raise _too_long(problem, kept[0]) from e
-            self._lower(budget, min(self._cells(kept), budget) // 2, problem)
-        middle = len(kept) // 2
-        return self._run_kept(kept[:middle], scores) + self._run_kept(kept[middle:], scores)
+                if batch.rows == 1:
+                    raise _too_long(problem, batch.longest) from e
+            self._lower(budget, min(self._cells(batch), budget) // 2, problem)
+        first, second = batch.halves()
+        return self._run_kept(first, scores) + self._run_kept(second, scores)
 
-    def _cells(self, kept: list[tuple[str, ...]]) -> int:
-        rows, columns = len(kept), max(map(len, kept))
+    def _cells(self, batch: Batch[Any]) -> int:
+        rows, columns = batch.rows, batch.longest
         return rounded_up(rows) * rounded_up(columns) if self._cuda else rows * columns
 
-    def _run_batch(self, kept: list[tuple[str, ...]], scores: bool) -> list[TaggedSentence]:
-        inputs = self._encoder.encode(kept, rounded=self._cuda)
-        answer = self._answer(inputs, scores)
-        return decode(kept, inputs["lengths"][: len(kept)], answer.of_rows(len(kept)), self._tags, self.metadata.crf)
+    def _run_batch(self, batch: Batch[_R], scores: bool) -> list[_R]:
+        inputs = batch.inputs(self._cuda)
+        return batch.results(inputs, self._answer(inputs, scores))
 
     def _answer(self, inputs: Inputs, scores: bool) -> Scores:
         if self._idle is None:
@@ -176,33 +203,31 @@ class Engine:
             warnings.warn(unsaid, SmallerBatchesWarning, stacklevel=4)
 
 
-class Work:
+class Work(Generic[_R]):
     """Batches that are being tagged, or will be when their result is asked for."""
 
     def __init__(
         self,
-        count: int,
-        batches: list[list[int]],
-        runs: "list[Future[list[TaggedSentence]]] | Iterator[Callable[[], list[TaggedSentence]]]",
+        runs: "list[Future[list[Any]]] | Iterator[Callable[[], list[Any]]]",
+        gather: "Callable[[Iterable[list[Any]]], _R]",
         then: Callable[[], None],
     ) -> None:
-        self._count = count
-        self._batches = batches
         self._runs = runs
+        self._gather = gather
         self._then = then
 
-    def result(self) -> list[TaggedSentence]:
-        """The sentences in the order given, once all are tagged. What has not begun is cancelled by an error."""
-        ordered: list[TaggedSentence | None] = [None] * self._count
+    def result(self) -> _R:
+        """What was asked for, in the order given, once all is tagged; to be called once.
+
+        What has not begun is cancelled by an error.
+        """
         try:
-            for batch, run in zip(self._batches, self._runs, strict=True):
-                for i, sentence in zip(batch, run.result() if isinstance(run, Future) else run(), strict=True):
-                    ordered[i] = sentence
+            found = self._gather(run.result() if isinstance(run, Future) else run() for run in self._runs)
         except BaseException:
             self.cancel()
             raise
         self._then()
-        return [sentence or TaggedSentence((), (), ()) for sentence in ordered]
+        return found
 
     def cancel(self) -> None:
         """Batches that have not begun do not begin."""
@@ -255,9 +280,64 @@ def _why(e: MemoryError) -> str:
     return " ".join(str(e.__cause__ or e).split()) or "Python could not allocate"
 
 
-def _too_long(problem: str, tokens: tuple[str, ...]) -> OutOfMemoryError:
+def _in_order(count: int, batches: list[list[int]], results: Iterable[list[TaggedSentence]]) -> list[TaggedSentence]:
+    """The sentences as they were given; those of no batch are empty."""
+    ordered: list[TaggedSentence | None] = [None] * count
+    for batch, sentences in zip(batches, results, strict=True):
+        for i, sentence in zip(batch, sentences, strict=True):
+            ordered[i] = sentence
+    return [sentence or TaggedSentence((), (), ()) for sentence in ordered]
+
+
+def _filled(room: FlatTags, results: Iterable[list[Any]]) -> FlatTags:
+    """What batches fill by themselves, once they all have."""
+    for _ in results:
+        pass
+    return room
+
+
+def check_flat(
+    words: Sequence[str], indices: NDArray[np.integer[Any]], lengths: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.integer[Any]], NDArray[np.int64]]:
+    """Indices and lengths as arrays that go together with ``words``.
+
+    Raises:
+        TypeError: ``words`` is a string, or numbers that are not whole.
+        ValueError: arrays of more than one axis, or lengths whose sum is not the number of indices.
+        IdRangeError: an index that no word has, or a length below 0.
+    """
+    if isinstance(words, str):
+        raise not_tokens(words)
+    arrays = []
+    for name, given in (("indices", indices), ("lengths", lengths)):
+        array = np.asarray(given)
+        if not array.size:
+            array = array.astype(np.int64)
+        if array.ndim != 1:
+            raise ValueError(f"{name} has shape {array.shape}; expected one axis: put sentences one after another")
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"{name} holds {array.dtype}; expected whole numbers: {name}.astype('int32')")
+        arrays.append(array)
+    indices, lengths = arrays
+    lengths = lengths.astype(np.int64)
+    if lengths.size and lengths.min() < 0:
+        raise IdRangeError(f"a length is {lengths.min()}; expected 0 or more: count the tokens of each sentence")
+    if int(lengths.sum()) != len(indices):
+        raise ValueError(
+            f"lengths add up to {int(lengths.sum()):,}, there are {len(indices):,} indices; expected as many: "
+            "one index for each token"
+        )
+    if indices.size and (indices.min() < 0 or indices.max() >= len(words)):
+        raise IdRangeError(
+            f"indices run from {indices.min()} to {indices.max()}; expected 0 to {len(words) - 1}, the positions in "
+            "words; pass the words that they were made of"
+        )
+    return indices, lengths
+
+
+def _too_long(problem: str, tokens: int) -> OutOfMemoryError:
     return OutOfMemoryError(
-        f"a sentence of {len(tokens):,} tokens alone does not fit into memory ({problem:.300}); tag it in windows, "
+        f"a sentence of {tokens:,} tokens alone does not fit into memory ({problem:.300}); tag it in windows, "
         "with predict_long (--window)"
     )
 

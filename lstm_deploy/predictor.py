@@ -7,11 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from . import crossover
 from .crossover import Machine
-from .decoding import TaggedSentence, TaggedText, decode_one
+from .decoding import FlatTags, TaggedSentence, TaggedText, decode_one
 from .encoding import Encoder
-from .engine import Engine, Tokens, Work, check_limits, not_tokens
+from .engine import Engine, Tokens, Work, check_flat, check_limits, not_tokens
 from .errors import ModelFileError, ProviderError
 from .gpus import gpu_names
 from .metadata import ModelMetadata
@@ -194,7 +197,7 @@ class Predictor:
         Reads ahead by at most two groups of a few batches per thread; within a group
         sentences of like length run together. With ``auto`` each group is a call.
         """
-        running: deque[Work] = deque()
+        running: deque[Work[list[TaggedSentence]]] = deque()
         try:
             for group in groups_of(sentences, self._engine_for(_ENDLESS).group_tokens):
                 running.append(self._start(group, scores))
@@ -205,6 +208,53 @@ class Predictor:
         finally:  # whoever stops reading early, or an error, does not want the rest
             for work in running:
                 work.cancel()
+
+    def predict_flat(
+        self,
+        words: Sequence[str],
+        indices: NDArray[np.integer[Any]],
+        lengths: NDArray[np.integer[Any]],
+        *,
+        scores: bool = False,
+    ) -> FlatTags:
+        """Tags sentences that are columns of numbers, without a Python object for a token; on all threads.
+
+        Tags are those of `predict_batch`. Which sentences run together depends on ``lengths`` and ``batch_tokens``
+        alone, so an int8 model, which rounds by batch, gives the same tags with any number of threads.
+
+        Args:
+            words: distinct tokens.
+            indices: (tokens,) whole numbers, of each token its position in ``words``, one sentence after another.
+            lengths: (sentences,) whole numbers, tokens of each sentence; 0 for an empty one.
+            scores: whether to give the probability of each tag too.
+
+        Raises:
+            TypeError: ``words`` is a string or holds something else than strings, or numbers that are not whole.
+            ValueError: ``lengths`` do not add up to the number of tokens, or an array has several axes.
+            IdRangeError: an index that no word has, or a length below 0.
+            UnknownWordError, UnknownCharacterError: as `predict`, of any of ``words``, whether a token is it or not.
+            OutOfMemoryError: one sentence alone does not fit into memory.
+        """
+        return self.start_flat(words, indices, lengths, scores=scores).result()
+
+    def start_flat(
+        self,
+        words: Sequence[str],
+        indices: NDArray[np.integer[Any]],
+        lengths: NDArray[np.integer[Any]],
+        *,
+        scores: bool = False,
+    ) -> Work[FlatTags]:
+        """`predict_flat` in two steps, so that the next column can be read while this one is tagged.
+
+        ``result()`` of what comes back waits and gives the tags, ``cancel()`` leaves batches that have not begun. With
+        one thread, and for few tokens, all is done in ``result()``. Words are looked up at once.
+
+        Raises:
+            TypeError, ValueError, IdRangeError, UnknownWordError, UnknownCharacterError: as `predict_flat`.
+        """
+        indices, lengths = check_flat(words, indices, lengths)
+        return self._engine_for(len(indices)).start_flat(words, indices, lengths, scores)
 
     def predict_long(
         self, tokens: Tokens, *, window: int = WINDOW, margin: int = MARGIN, scores: bool = True
@@ -233,7 +283,7 @@ class Predictor:
         parts = (tokens[part.start : part.stop] for part in windows)
         return join_windows(tokens, windows, self.predict_stream(parts, scores=scores))
 
-    def _start(self, sentences: Sequence[Tokens], scores: bool) -> Work:
+    def _start(self, sentences: Sequence[Tokens], scores: bool) -> Work[list[TaggedSentence]]:
         if isinstance(sentences, str):
             raise TypeError("expected a sequence of sentences, each a sequence of tokens; got a str")
         engine = self._engine_for(sum(map(len, sentences))) if self._small else self._engine

@@ -1,6 +1,5 @@
-"""Corpora as teams have them, through a predictor: files, folders and columns (extra ``[data]``: pyarrow)."""
+"""Corpora as teams have them, through a predictor: columns, files and folders (extra ``[data]``: pyarrow)."""
 
-from collections.abc import Callable
 from importlib import import_module
 
 from ..errors import MissingDependencyError
@@ -17,6 +16,3 @@ def require(*names: str, extra: str = "data") -> None:
             import_module(name)
         except ImportError as e:
             raise MissingDependencyError(f"{name} is not installed; pip install 'lstm-deploy[{extra}]'") from e
-
-
-Report = Callable[[str], None]

@@ -14,7 +14,7 @@ numpy_random = {'cython_runtime'}
 builtin = set(sys.stdlib_module_names) | {'__main__', '__mp_main__', 'sitecustomize'} | numpy_random
 print(*sorted(name for name in loaded - builtin if not name.startswith(('_', '__editable__'))))
 """
-HEAVY = ["torch", "onnx", "safetensors", "matplotlib"]
+HEAVY = ["torch", "onnx", "safetensors", "matplotlib", "pyarrow", "pandas", "polars", "duckdb", "pyspark", "ray"]
 
 
 def _python(code, blocked=(), **options):
