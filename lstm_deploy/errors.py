@@ -18,6 +18,7 @@
     ├── DivergedError (ArithmeticError)        training has run out of numbers
     ├── ProviderError (RuntimeError)           the execution provider asked for does not load
     ├── OutOfMemoryError (MemoryError)         a batch does not fit into the memory of the machine or GPU
+    ├── WorkerError (RuntimeError)             a process that shared the work has died
     ├── IdRangeError (IndexError)              ids or lengths outside what the model has
     ├── ParityError (ArithmeticError)          an exported file does not answer as PyTorch does
     └── AccuracyError (ArithmeticError)        rounding a model's weights costs too much accuracy
@@ -88,6 +89,10 @@ class ProviderError(LstmDeployError, RuntimeError):
 
 class OutOfMemoryError(LstmDeployError, MemoryError):
     """A batch does not fit into the memory of the machine, or of the GPU."""
+
+
+class WorkerError(LstmDeployError, RuntimeError):
+    """A process that shared the work died, again and again."""
 
 
 class IdRangeError(LstmDeployError, IndexError):

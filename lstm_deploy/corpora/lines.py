@@ -66,7 +66,7 @@ def _chunk(rows: list[Row]) -> Chunk:
 
 
 def _joined(raw: Any) -> Any:
-    return b"".join(raw) if isinstance(raw, list) else raw
+    return raw[0] if isinstance(raw, tuple) else b"".join(raw) if isinstance(raw, list) else raw
 
 
 def decoded(line: bytes, *, first: bool = False) -> str | None:

@@ -62,12 +62,8 @@ def kind_of(path: Path, columns: tuple[str, ...]) -> Kind:
     Raises:
         InputError: the name says nothing.
     """
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    packed = bool(suffixes) and suffixes[-1] in COMPRESSIONS
-    if packed:
-        suffixes.pop()
-    kind = _SUFFIXES.get(suffixes[-1] if suffixes else "")
-    if kind is None or (packed and kind in WHOLE):
+    kind = kind_named(path)
+    if kind is None:
         raise InputError(
             f"{path}: unknown kind of file; expected a name in {', '.join(_SUFFIXES)}, all but Parquet and Arrow also "
             f"compressed ({', '.join(COMPRESSIONS)}); pass --input-format, or leave it out of the input"
@@ -77,6 +73,16 @@ def kind_of(path: Path, columns: tuple[str, ...]) -> Kind:
         cells = first.removeprefix(b"\xef\xbb\xbf").strip().split(b"\t")
         return "tsv" if any(name.encode() in cells for name in columns) else "columns"
     return kind
+
+
+def kind_named(path: Path) -> Kind | None:
+    """The kind that an ending stands for, compression aside; None: it stands for none."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    packed = bool(suffixes) and suffixes[-1] in COMPRESSIONS
+    if packed:
+        suffixes.pop()
+    kind = _SUFFIXES.get(suffixes[-1] if suffixes else "")
+    return None if packed and kind in WHOLE else kind
 
 
 def find_parts(source: str, kind: Kind | None, columns: tuple[str, ...]) -> list[Part]:
