@@ -443,7 +443,9 @@ def _cuda_options(command: _F) -> _F:
     return with_options  # type: ignore[return-value]
 
 
-def _check_texts(texts: tuple[str, ...], source: Path | None) -> None:
+def _check_texts(texts: tuple[str, ...], source: Path | None, window: int | None, margin: int | None) -> None:
+    if margin is not None and window is None:
+        raise click.UsageError("--margin is the context of windows: give --window too")
     if texts and source:
         raise click.UsageError("TEXT and --input cannot be given together")
     if model_file := next((text for text in texts if text.endswith(".onnx") and Path(text).is_file()), None):
@@ -452,12 +454,135 @@ def _check_texts(texts: tuple[str, ...], source: Path | None) -> None:
         raise click.UsageError('nothing to tag: give "a text", --input FILE, or pipe sentences in')
 
 
+def _corpus_options(command: _F) -> _F:
+    """How files and folders are tagged part by part; what is given comes to the command as one dictionary."""
+    options = [
+        click.option("--text-column", help="Corpus: the column to tag, tokens or text [tokens, else text]."),
+        click.option("--tags-column", help="Corpus: the new column [tags]."),
+        click.option("--scores", is_flag=True, default=None, help="Corpus: a column of probabilities, too."),
+        click.option(
+            "--on-error",
+            type=click.Choice(["fail", "skip", "null"]),
+            help="Corpus: rows that cannot be tagged end the job, are left out, or stay without tags [fail].",
+        ),
+        click.option(
+            "--processes", type=click.IntRange(1), help="Corpus: parts at the same time [the cores; CUDA: 1]."
+        ),
+        click.option("--engine", type=click.Choice(["local", "ray"]), help="Corpus: this machine, or Ray [local]."),
+        click.option("--num-actors", type=click.IntRange(1), help="Ray: how many taggers [a core each, or GPU]."),
+        click.option("--gpus", type=click.IntRange(1), help="Ray: GPUs, a tagger on each; needs --provider cuda."),
+        click.option("--address", help="Ray: of a running cluster, or auto [one is started here]."),
+        click.option("--overwrite", is_flag=True, default=None, help="Corpus: begin anew, replace what is there."),
+    ]
+    names = ["text_column", "tags_column", "scores", "on_error", "processes"]
+    names += ["engine", "num_actors", "gpus", "address", "overwrite"]
+
+    @functools.wraps(command)
+    def with_options(*args: Any, **given: Any) -> Any:
+        corpus = {name: given.pop(name) for name in names}
+        return command(*args, corpus={name: value for name, value in corpus.items() if value is not None}, **given)
+
+    for option in reversed(options):
+        with_options = option(with_options)
+    return with_options  # type: ignore[return-value]
+
+
+def _is_corpus(source: Path | None, kind: str | None, output: Path | None, corpus: dict[str, Any]) -> bool:
+    """Whether the input is files to be tagged part by part, not one stream of sentences."""
+    from .corpora.parts import TABLES, is_pattern, kind_named
+
+    option = f"--{next(iter(corpus)).replace('_', '-')}" if corpus else ""
+    if source is None or str(source) == "-":
+        if corpus:
+            raise click.UsageError(f"{option} is for files: give --input and --output, too")
+        return False
+    wanted = bool(corpus) or source.is_dir() or is_pattern(str(source)) or bool(output and output.is_dir())
+    wanted = wanted or kind == "tsv" or (kind or kind_named(source)) in TABLES
+    if wanted and output is None:
+        raise click.UsageError(f"{source} is tagged part by part: give --output, a folder for its parts, too")
+    return wanted
+
+
+def _run_corpus(ctx: click.Context, model: Path, chosen: str, corpus: dict[str, Any], settings: Any) -> None:
+    """`run` on files and folders."""
+    given = ctx.params
+    if given["segmenter"] and given["unit"]:
+        raise click.UsageError("--segmenter says what a sentence is: leave --sentences out")
+    by_default = click.core.ParameterSource.DEFAULT
+    for name, why in {
+        "form": "a part of the output is of the kind of its input",
+        "line_buffered": "parts are written whole",
+        "window": "rows of a corpus are tagged whole",
+        "margin": "rows of a corpus are tagged whole",
+    }.items():
+        if ctx.get_parameter_source(name) != by_default:
+            option = "--format" if name == "form" else f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option} is for one stream of sentences; {why}: leave it out")
+    from .corpora import require
+
+    require("pyarrow")
+    from .corpora.job import tag_corpus
+    from .corpora.rows import Columns
+    from .corpora.tagging import Tagging
+
+    columns = Columns(corpus.get("text_column"), corpus.get("tags_column", "tags"))
+    tagging = Tagging(
+        model,
+        columns=columns,
+        scores=corpus.get("scores", False),
+        on_error=corpus.get("on_error", "fail"),
+        segmenter=given["segmenter"],
+        sentences=given["unit"] or "lines",
+        **settings,
+    )
+    if chosen:
+        _say(chosen)
+    tag_corpus(
+        str(given["source"]),
+        given["output"],
+        tagging,
+        kind=given["input_format"],
+        processes=corpus.get("processes"),
+        engine=_engine(corpus, settings["provider"]),
+        overwrite=corpus.get("overwrite", False),
+        report=_say,
+    )
+
+
+def _engine(corpus: dict[str, Any], provider: Provider) -> Any:
+    """What shares a corpus out: None for processes of this machine."""
+    if corpus.get("engine") != "ray":
+        for name in ("num_actors", "gpus", "address"):
+            if name in corpus:
+                raise click.UsageError(f"--{name.replace('_', '-')} is for Ray: give --engine ray, too")
+        return None
+    if "processes" in corpus:
+        raise click.UsageError("--processes is for this machine; with --engine ray give --num-actors")
+    if "gpus" in corpus and provider == "cpu":
+        raise click.UsageError("--gpus needs --provider cuda: the CPU uses none")
+    from .corpora import require
+
+    require("ray.data", extra="ray")
+    from .corpora.ray_engine import ray_engine
+
+    return ray_engine(corpus.get("num_actors"), corpus.get("gpus"), corpus.get("address"))
+
+
 @main.command()
 @click.argument("texts", metavar="[TEXT]...", nargs=-1)
 @click.option("--model", type=_MODEL, help="File or name (`models`) [exported/tagger.onnx, else en-upos].")
-@click.option("--input", "source", type=_PATH, help="File to tag: .txt, .conllu, .conll/.tsv, .jsonl; .gz, .xz, .bz2.")
-@click.option("--input-format", type=click.Choice(FORMATS), help="What the input is, where its name does not say.")
-@click.option("--output", type=_PATH, help="File to write; it appears when all is done [standard output].")
+@click.option(
+    "--input",
+    "source",
+    type=_PATH,
+    help="File, folder or 'pattern' to tag: .txt, .conllu, .conll, .jsonl, .csv, .tsv, .parquet, .arrow; .gz, .xz, ...",
+)
+@click.option(
+    "--input-format",
+    type=click.Choice([*FORMATS, "csv", "tsv", "parquet", "arrow"]),
+    help="What the input is, where its name does not say.",
+)
+@click.option("--output", type=_PATH, help="File, or folder of parts; each appears when it is done [standard output].")
 @click.option("--format", "form", type=click.Choice(OUTPUT_FORMATS), default="text", show_default=True)
 @click.option(
     "--provider", type=_PROVIDERS, default="cpu", show_default=True, help="Where to run; cuda never means cpu."
@@ -474,12 +599,15 @@ def _check_texts(texts: tuple[str, ...], source: Path | None) -> None:
     help="What a sentence of text is: a line, or what the model's rules find in a paragraph [lines].",
 )
 @click.option("--segmenter", type=_MODEL, help="File or name of what finds words and sentences in raw text.")
+@_corpus_options
 @_cuda_options
+@click.pass_context
 def run(
+    ctx: click.Context,
     texts: tuple[str, ...],
     model: Path | None,
     source: Path | None,
-    input_format: Format | None,
+    input_format: Any,
     output: Path | None,
     form: OutputFormat,
     provider: Provider,
@@ -490,30 +618,37 @@ def run(
     margin: int | None,
     unit: str | None,
     segmenter: Path | None,
+    corpus: dict[str, Any],
     cuda: CudaOptions | None,
 ) -> None:
-    """Tag the TEXTs given, a file, or standard input, one sentence a line.
+    """Tag the TEXTs given, a file, or standard input, one sentence a line; or a corpus, file by file.
 
     With --segmenter or --sentences rules the text is raw: sentences go across lines, and end at a blank one.
 
     A streaming file answers each line of standard input at once, whatever part of a sentence it is; an
     empty line ends the sentence.
 
+    A folder, a pattern, or a table (Parquet, Arrow, CSV) is a corpus: each of its files becomes one of the same kind
+    in the folder --output, with a column of tags. Stopped, and started again, it goes on.
+
     \b
     lstm-deploy run "They ate the fish"
     lstm-deploy run --input corpus.conllu.xz --format conllu --output tagged.conllu
     lstm-deploy run --provider cuda --format jsonl < sentences.txt
     lstm-deploy run --sentences rules < article.txt
+    lstm-deploy run --input corpus/ --output tagged/
     """
-    _check_texts(texts, source)
-    if margin is not None and window is None:
-        raise click.UsageError("--margin is the context of windows: give --window too")
+    _check_texts(texts, source, window, margin)
     from .streaming import StreamingPredictor, is_streaming, open_predictor
     from .tagging import Cut, sentences_of, tag_sentences, with_progress
     from .windows import MARGIN
 
     chosen = "" if model else f"model: {default_model()}"
     model = model or default_model()
+    if _is_corpus(source, input_format, output, corpus):
+        settings = {"provider": provider, "threads": threads, "batch_tokens": batch_tokens, "cuda": cuda}
+        _run_corpus(ctx, model, chosen, corpus, settings)
+        return
     lines = None if texts else LineReader(source or "-")
     kind = "text" if texts else input_format or format_of(source or "-")
     raw = _is_raw(segmenter, unit, kind)

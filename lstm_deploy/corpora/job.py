@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from .processes import Outcome, Progress, Task, tag_here, tag_in_processes
 from .tagging import ON_ERROR, SCORED, Record, Tagging
 
 _PROGRESS_DELAY = 1.0
-Engine = Callable[[Tagging, Sequence[Task], Progress], Iterator[tuple[Task, Outcome]]]
+Outcomes = Generator[tuple[Task, Outcome], None, None]
+Engine = Callable[[Tagging, Sequence[Task], Progress], Outcomes]
+"""Shares tasks out; closed early where the job ends by an error."""
 __all__ = ["KINDS", "ON_ERROR", "Engine", "tag_corpus"]
 
 
@@ -69,8 +72,9 @@ def tag_corpus(
             report(f"{output}: {len(ledger.done):,} of {len(parts):,} parts are done already")
         said, failed = "", {}
         if tasks:
-            with _Bar(parts, tasks) as bar:
-                failed = _run((engine or _local(processes))(tagging, tasks, bar.update), tagging, ledger, bar)
+            run = engine or _local(processes)
+            with _Bar(parts, tasks) as bar, closing(run(tagging, tasks, bar.update)) as outcomes:
+                failed = _run(outcomes, tagging, ledger, bar)
                 said = bar.rate()
         manifest = ledger.close(parts, failed)
     report(_summary(output, manifest, layout) + said)
@@ -98,7 +102,7 @@ def _refuse_nested(source: Path, root: Path) -> None:
         raise OutputError(f"{root}: inside the input, which would then hold its own output; pass a folder beside it")
 
 
-def _run(outcomes: Iterator[tuple[Task, Outcome]], tagging: Tagging, ledger: Ledger, bar: "_Bar") -> dict[str, str]:
+def _run(outcomes: Outcomes, tagging: Tagging, ledger: Ledger, bar: "_Bar") -> dict[str, str]:
     """Keeps what is done; name and reason of parts that could not be read, where rows may be bad and so may they."""
     failed = {}
     for task, outcome in outcomes:
@@ -115,7 +119,7 @@ def _run(outcomes: Iterator[tuple[Task, Outcome]], tagging: Tagging, ledger: Led
 def _local(processes: int | None) -> Engine:
     """Processes of this machine, with as many threads in each as there are cores for it."""
 
-    def run(tagging: Tagging, tasks: Sequence[Task], progress: Progress) -> Iterator[tuple[Task, Outcome]]:
+    def run(tagging: Tagging, tasks: Sequence[Task], progress: Progress) -> Outcomes:
         cores = available_cores()
         count = min(processes or (cores if tagging.provider == "cpu" else 1), len(tasks))
         if tagging.provider == "cpu" and tagging.threads is None:
@@ -173,4 +177,5 @@ class _Bar:
 def _summary(output: Path, manifest: dict[str, Any], layout: Layout) -> str:
     totals = manifest["totals"]
     rejected = f", {totals['rejected']:,} rejected (see {layout.rejects})" if totals["rejected"] else ""
-    return f"{output}: {totals['rows']:,} rows in {totals['parts']:,} parts{rejected}, {totals['tokens']:,} tokens"
+    parts = "1 part" if totals["parts"] == 1 else f"{totals['parts']:,} parts"
+    return f"{output}: {totals['rows']:,} rows in {parts}{rejected}, {totals['tokens']:,} tokens"

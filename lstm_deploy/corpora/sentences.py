@@ -97,7 +97,8 @@ def conllu_rows(lines: LineReader, reading: Reading) -> Iterator[Row]:
         try:
             found = list(read_conllu(cast(LineReader, block), None))
         except InputError as e:
-            yield Row(start, raw, bad=f"line {str(e).removeprefix(':')}")
+            _, number, fact = str(e).split(":", 2)  # as `_Block` has no name
+            yield Row(int(number), raw, bad=fact.strip())
             continue
         (sentence,) = found
         yield Row(start, sentence, tokens=sentence.tokens)
@@ -135,7 +136,7 @@ def column_rows(lines: LineReader, reading: Reading) -> Iterator[Row]:
             continue
         cells = [_cells(line) for line in text.split("\n") if line.strip()]
         if bad := next((i for i, found in enumerate(cells) if not found[0]), None):
-            yield Row(start, raw, bad=f"line {start + bad}: an empty first column; expected a token")
+            yield Row(start + bad, raw, bad="an empty first column; expected a token")
         else:
             yield Row(start, raw, tokens=[found[0] for found in cells])
 
