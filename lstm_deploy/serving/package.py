@@ -105,7 +105,7 @@ def _check_model(path: Path) -> None:
 
 def _ray_serve(settings: Settings) -> dict[str, str]:
     values = _values(settings) | {
-        "gpus": "\n        num_gpus: 1" if settings.provider == "cuda" else "",
+        "gpus": "\n          num_gpus: 1" if settings.provider == "cuda" else "",
         "ongoing": str(2 * settings.max_batch_size),
     }
     return {
