@@ -115,6 +115,12 @@ def check_size(sentences: Sequence[tuple[str, ...]], max_tokens: int) -> tuple[t
     return tuple(sentences)
 
 
+def warm_up(predictor: Predictor) -> None:
+    """Runs the model once, on words that it is sure to know, so that no client waits for what is done but once."""
+    for case in predictor.metadata.golden[:1]:
+        predictor.predict(case.tokens)
+
+
 def tag_all(predictor: Predictor, questions: Sequence[Question]) -> list[list[TaggedSentence] | LstmDeployError]:
     """The answers to many questions, tagged in one batch; a question that the model cannot answer fails alone."""
     try:

@@ -17,7 +17,7 @@ from mlserver.utils import get_model_uri
 
 from ..errors import InputError, LstmDeployError
 from ..predictor import Predictor
-from .exchange import MAX_TOKENS, Question, check_size, check_text, one_line, read_tokens, status_of, tag_all
+from .exchange import MAX_TOKENS, Question, check_size, check_text, one_line, read_tokens, status_of, tag_all, warm_up
 
 Predict = Callable[[InferenceRequest], Awaitable[InferenceResponse]]
 _INPUTS = ("text", "tokens")
@@ -38,7 +38,7 @@ class TaggerRuntime(MLModel):
         self.max_tokens: int = extra.get("max_tokens", MAX_TOKENS)
         path = await get_model_uri(self.settings)
         self.predictor = Predictor.load(path, extra.get("provider", "cpu"), threads=extra.get("threads"))
-        self.predictor.predict(["warm"])
+        warm_up(self.predictor)
         self.inputs = [MetadataTensor(name=self.input, datatype="BYTES", shape=[-1])]
         self.outputs = [MetadataTensor(name=name, datatype="BYTES", shape=[-1]) for name in ("tokens", "tags")]
         return True

@@ -20,7 +20,7 @@ from ..decoding import TaggedSentence
 from ..errors import InputError, LstmDeployError
 from ..predictor import Predictor
 from ..providers import Provider
-from .exchange import MAX_BYTES, MAX_TOKENS, Question, one_line, read_question, status_of, tag_all, to_json
+from .exchange import MAX_BYTES, MAX_TOKENS, Question, one_line, read_question, status_of, tag_all, to_json, warm_up
 
 MAX_BATCH_SIZE, BATCH_WAIT_MS = 64, 2.0
 """Until the replica is told otherwise; what the wait costs a lone request, and buys where many come, was measured."""
@@ -52,7 +52,7 @@ class Tagger:
             "version": __version__,
         }
         self.counts = {"requests": 0, "batches": 0, "largest_batch": 0}
-        self.predictor.predict(["warm"])
+        warm_up(self.predictor)
 
     def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Takes ``user_config`` of the configuration file: batching can be tuned without loading the model again."""

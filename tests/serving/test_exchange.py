@@ -9,7 +9,7 @@ from served import BAD, CLOSED, MODEL, TEXTS
 
 from lstm_deploy import Predictor
 from lstm_deploy.errors import InputError, RequestTooLargeError, UnknownCharacterError, UnknownWordError
-from lstm_deploy.serving.exchange import one_line, read_question, status_of, tag_all, to_json
+from lstm_deploy.serving.exchange import one_line, read_question, status_of, tag_all, to_json, warm_up
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,7 @@ def test_answers_are_the_predictors(predictor):
 
 def test_a_word_that_the_model_lacks_fails_its_own_request_alone():
     predictor = Predictor.load(CLOSED)
+    warm_up(predictor)
     known = predictor.metadata.golden[0].tokens
     cut = predictor.metadata.tokenizer
     asked = [read_question(json.dumps({"tokens": tokens}).encode(), cut) for tokens in (known, ["qqq☃"], known)]
