@@ -29,7 +29,6 @@ BAD = {
     "numbers": _row([1]),
     "floats": _row([1.5], datatype="FP32"),
     "base64": _row(["YQ=="], parameters={"content_type": "base64"}),
-    "half a character": _row(["\ud800"]),
     "too long": _row(["a " * 20_000]),
 }
 
@@ -116,6 +115,11 @@ def test_bad_requests_fail_alone(ask_all, benchmark_module):
         assert status == (413 if name == "too long" else 400), (name, answer)
         assert "\n" not in answer["error"]
     _check(answers[1::2], [good] * len(BAD), benchmark_module)
+
+
+def test_what_mlserver_itself_cannot_read_is_the_clients_error_too(ask_all):
+    answers = ask_all(_row(["\ud800"]), {"inputs": 1}, [])
+    assert [status for status, _ in answers] == [422] * 3
 
 
 def test_a_client_that_goes_away_takes_no_answer_along(ask_all, benchmark_module):
