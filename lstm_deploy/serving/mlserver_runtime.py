@@ -57,7 +57,7 @@ class TaggerRuntime(MLModel):
 
     async def _checked(self, payload: InferenceRequest) -> InferenceResponse:
         assert self._batched is not None
-        # Shielded: a client that goes away would leave the others of its batch without an answer.
+        # Shielded: one that is cancelled would leave the others of its batch without an answer.
         return await asyncio.shield(self._batched(_request_of(self._read(payload), self.input)))
 
     async def _answer(self, payload: InferenceRequest) -> InferenceResponse:

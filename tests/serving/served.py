@@ -63,7 +63,7 @@ def needs_ray():
 
 
 def needs_mlserver():
-    """Skips where neither this python nor the one in LSTM_DEPLOY_MLSERVER has MLServer."""
+    """This python, or the one in LSTM_DEPLOY_MLSERVER; skips where it has no MLServer."""
     python = os.environ.get("LSTM_DEPLOY_MLSERVER", sys.executable)
     done = subprocess.run([python, "-c", "import mlserver, onnxruntime"], capture_output=True, text=True)
     if done.returncode:
@@ -72,3 +72,4 @@ def needs_mlserver():
             f"{python} has no MLServer ({why}): pip install 'lstm-deploy[cpu,mlserver]', or name a python that has it "
             "in LSTM_DEPLOY_MLSERVER"
         )
+    return python

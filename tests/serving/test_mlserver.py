@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import os
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
-from served import MODEL, TEXTS, load_benchmark, needs_mlserver
+from served import MODEL, ROOT, TEXTS, load_benchmark, needs_mlserver
 
 from lstm_deploy import Predictor
 from lstm_deploy.serving.package import Settings, package
@@ -126,6 +129,13 @@ def test_a_client_that_goes_away_takes_no_answer_along(ask_all, benchmark_module
     requests = [_row([text]) for text in TEXTS[:4]]
     _check(ask_all(*requests, leave=2)[2:], requests[2:], benchmark_module)
     _check(ask_all(*requests), requests, benchmark_module)
+
+
+def test_a_request_that_is_cancelled_in_its_batch_takes_no_answer_along():
+    python, script = needs_mlserver(), Path(__file__).with_name("cancelled_request.py")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([python, script, MODEL], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1:] == ["3"], done.stderr
 
 
 def test_a_killed_and_restarted_server_costs_no_answer(benchmark_module, server):
