@@ -943,6 +943,32 @@ def _sentences_of(model: Path, source: Path) -> list[Any]:
 
 
 @main.command()
+@click.argument("model", type=_MODEL)
+@click.option("--target", type=click.Choice(["ray-serve", "mlserver"]), required=True, help="The server it is for.")
+@click.option("--output", type=_PATH, required=True, help="A folder that is new or empty.")
+@click.option("--name", help="Of the model, in addresses [the file's].")
+@click.option("--provider", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--replicas", type=click.IntRange(1), default=1, show_default=True, help="Processes, each with the model."
+)
+@click.option("--max-batch-size", type=click.IntRange(2), default=64, show_default=True, help="Requests of a batch.")
+@click.option(
+    "--batch-wait-ms", type=_Rate(0, min_open=True), default=2.0, show_default=True, help="For others to join it."
+)
+def package(model: Path, target: Any, output: Path, name: str | None, **settings: Any) -> None:
+    """Write a folder from which Ray Serve or MLServer serves MODEL over HTTP (docs/serving.md).
+
+    \b
+    lstm-deploy package my-tagger.onnx --target ray-serve --output served
+    """
+    from .serving.package import Settings
+    from .serving.package import package as write
+
+    files = write(model, target, output, Settings(name or model.stem, **settings))
+    _say(f"{output}: {', '.join(files)}; its README.md says how to start and to ask it")
+
+
+@main.command()
 @click.argument("models", metavar="[MODEL]...", type=_MODEL, nargs=-1)
 @click.option("--provider", type=_PROVIDERS, default="cpu", show_default=True, help="auto: CPU, and CUDA if it loads.")
 @click.option("--threads", type=click.IntRange(1), help="The most to try on the CPU [the cores there are].")

@@ -5,6 +5,7 @@
     LstmDeployError
     ├── MissingDependencyError (ImportError)   a package or an extra is not installed
     ├── InputError (ValueError)                a text, corpus or JSON file is not what it should be
+    │   ├── RequestTooLargeError               a server was sent more than one request may hold
     │   ├── UnknownTagError                    a gold tag that the training data does not have
     │   ├── UnknownWordError                   a word that the model does not have, nor one to take for it
     │   └── UnknownCharacterError              likewise a character
@@ -37,6 +38,10 @@ class MissingDependencyError(LstmDeployError, ImportError):
 
 class InputError(LstmDeployError, ValueError):
     """An input file or text is malformed; the text names file, line, found and expected."""
+
+
+class RequestTooLargeError(InputError):
+    """A request to a server holds more than one may."""
 
 
 class UnknownTagError(InputError):
