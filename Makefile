@@ -22,7 +22,7 @@ JS := clients/javascript
 # What the page shows.
 MODEL ?= exported/en-upos-small.onnx
 
-.PHONY: help setup setup-runtimes runtimes web gpu run test test-slow test-wheel lint treebank bench bench-peers bench-javascript bench-forms models labels genres bench-models gallery clean
+.PHONY: help setup setup-runtimes setup-engines runtimes web gpu run test test-slow test-wheel lint treebank bench bench-peers bench-javascript bench-forms models labels genres bench-models gallery clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ $(READY): pyproject.toml
 
 setup-runtimes: $(READY) $(JS)/node_modules ## Install the other runtimes that tests try if they are there; Chromium comes from your system
 	$(BIN)/pip install --quiet --editable '.[conformance]'
+
+setup-engines: $(READY) ## Install what docs/engines.md names but Ray, so that its blocks are tested; Spark needs Java
+	$(BIN)/pip install --quiet --editable '.[data]' pandas polars duckdb pyspark
 
 run: $(READY) ## Train the tutorial corpus, export it, tag "They ate the fish"
 	$(BIN)/lstm-deploy train --overwrite

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DEFAULT = ROOT / "exported" / "en-upos.onnx"
-ABSENT = ("torch", "onnx", "safetensors", "matplotlib")
+ABSENT = ("torch", "onnx", "safetensors", "matplotlib", "pyarrow")
 
 
 def main() -> int:

@@ -59,8 +59,8 @@ def tag_lists(predictor: Predictor, column: Any, *, scores: bool = False) -> Tag
             text names a row.
         OutOfMemoryError: one row alone does not fit into memory.
     """
-    chunked = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([_checked(column)])
-    _checked(chunked)
+    chunked = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([check_lists(column)])
+    check_lists(chunked)
     found: list[TaggedLists] = []
     running: deque[ListsWork] = deque()
     try:
@@ -96,13 +96,13 @@ def start_lists(predictor: Predictor, column: Any, *, scores: bool = False, firs
     """
     lists = _Lists.of(column)
     if lists.tokens.null_count:
-        _refuse(column, first_row)
+        refuse(column, first_row)
     encoded = lists.tokens.dictionary_encode()
     indices = encoded.indices.to_numpy(zero_copy_only=False)
     try:
         words = encoded.dictionary.to_pylist()
     except UnicodeDecodeError:
-        _refuse(column, first_row)
+        refuse(column, first_row)
     try:
         work = predictor.start_flat(words, indices, lists.lengths, scores=scores)
     except (UnknownWordError, UnknownCharacterError) as e:
@@ -178,7 +178,7 @@ class _Lists:
     @classmethod
     def of(cls, column: Any) -> "_Lists":
         lengths, nulls, tokens = [], [], []
-        for chunk in _plain_chunks(_checked(column)):
+        for chunk in _plain_chunks(check_lists(column)):
             chunk.validate()
             lengths.append(_lengths(chunk))
             nulls.append(chunk.is_null())
@@ -247,15 +247,18 @@ def _is_list(kind: Any) -> bool:
     return any(getattr(pa.types, test)(kind) for test in tests)
 
 
-def _checked(column: Any) -> Any:
-    """``column``, if it can be tagged."""
+def check_lists(column: Any, cure: str = "the model's own tokenizer") -> Any:
+    """``column``, if it is one of token lists; ``cure`` cuts text into them.
+
+    Raises:
+        TypeError: it is not.
+    """
     if not isinstance(column, pa.Array | pa.ChunkedArray):
         raise TypeError(f"expected a pyarrow Array or ChunkedArray of token lists, got {type(column).__name__}")
     kind = _value_type(column.type)
     if _is_text(kind):
         raise TypeError(
-            f"expected a column of token lists, got one of text ({column.type}); cut it into tokens first, with the "
-            "model's own tokenizer"
+            f"expected a column of token lists, got one of text ({column.type}); cut it into tokens first, with {cure}"
         )
     values = _value_type(kind.value_type) if _is_list(kind) else kind
     if not (pa.types.is_null(values) or (_is_list(kind) and _is_text(values))):
@@ -296,7 +299,24 @@ def _unknown(predictor: Predictor) -> Callable[[str], str]:
     return reason
 
 
-def _refuse(column: Any, first_row: int) -> NoReturn:
+def check_text(column: Any) -> Any:
+    """``column``, if it is one of text.
+
+    Raises:
+        TypeError: it is not.
+    """
+    kind = _value_type(column.type)
+    if not (_is_text(kind) or pa.types.is_null(kind)):
+        raise TypeError(f"expected a column of text, got {column.type}; a column of token lists is tagged as it is")
+    return column
+
+
+def refuse(column: Any, first_row: int) -> NoReturn:
+    """Raises what names the bad rows of ``column``, of which there are some.
+
+    Raises:
+        InputError: always.
+    """
     found = bad_rows(column)
     shown = "; ".join(f"row {first_row + row}: {reason}" for row, reason in list(found.items())[:_SHOWN])
     raise InputError(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_files import CHARACTERS, CHARACTERS_CRF, SUBWORD, SUBWORD_INT8, TUTORIAL
+from model_files import CHARACTERS, CHARACTERS_CRF, SUBWORD, SUBWORD_INT8
 from pretended_cuda import pretend
 
 from lstm_deploy import Predictor, encoding
@@ -127,4 +127,4 @@ def test_what_does_not_go_together_is_refused(subword, arguments, error, message
 
 def test_words_that_the_model_has_not():
     with pytest.raises(UnknownWordError, match="dog"):
-        Predictor.load(TUTORIAL).start_flat(["dog"], np.array([0]), np.array([1]))
+        Predictor.load(CHARACTERS_CRF).start_flat(["dog"], np.array([0]), np.array([1]))
