@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from ..errors import InputError, OutputError
 from ..providers import available_cores
 from .manifest import Layout, Ledger, held, job_of
 from .parts import KINDS, Kind, Part, find_parts, kind_named
-from .processes import Outcome, Progress, Task, tag_here, tag_in_processes
+from .processes import Outcome, Outcomes, Progress, Task, tag_here, tag_in_processes
 from .tagging import ON_ERROR, SCORED, Record, Tagging
 
 _PROGRESS_DELAY = 1.0
-Engine = Callable[[Tagging, Sequence[Task], Progress], Iterator[tuple[Task, Outcome]]]
+Engine = Callable[[Tagging, Sequence[Task], Progress], Outcomes]
+"""Gives each task and what became of it, in any order; closed, it writes nothing any more."""
 __all__ = ["KINDS", "ON_ERROR", "Engine", "tag_corpus"]
 
 
@@ -69,8 +71,9 @@ def tag_corpus(
             report(f"{output}: {len(ledger.done):,} of {len(parts):,} parts are done already")
         said, failed = "", {}
         if tasks:
-            with _Bar(parts, tasks) as bar:
-                failed = _run((engine or _local(processes))(tagging, tasks, bar.update), tagging, ledger, bar)
+            run = engine or _local(processes)
+            with _Bar(parts, tasks) as bar, closing(run(tagging, tasks, bar.update)) as outcomes:
+                failed = _run(outcomes, tagging, ledger, bar)
                 said = bar.rate()
         manifest = ledger.close(parts, failed)
     report(_summary(output, manifest, layout) + said)
@@ -115,7 +118,7 @@ def _run(outcomes: Iterator[tuple[Task, Outcome]], tagging: Tagging, ledger: Led
 def _local(processes: int | None) -> Engine:
     """Processes of this machine, with as many threads in each as there are cores for it."""
 
-    def run(tagging: Tagging, tasks: Sequence[Task], progress: Progress) -> Iterator[tuple[Task, Outcome]]:
+    def run(tagging: Tagging, tasks: Sequence[Task], progress: Progress) -> Outcomes:
         cores = available_cores()
         count = min(processes or (cores if tagging.provider == "cpu" else 1), len(tasks))
         if tagging.provider == "cpu" and tagging.threads is None:
