@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +14,12 @@ from ..errors import InputError, OutputError
 from ..providers import available_cores
 from .manifest import Layout, Ledger, held, job_of
 from .parts import KINDS, Kind, Part, find_parts, kind_named
-from .processes import Outcome, Progress, Task, tag_here, tag_in_processes
+from .processes import Outcome, Outcomes, Progress, Task, tag_here, tag_in_processes
 from .tagging import ON_ERROR, SCORED, Record, Tagging
 
 _PROGRESS_DELAY = 1.0
-Outcomes = Generator[tuple[Task, Outcome], None, None]
 Engine = Callable[[Tagging, Sequence[Task], Progress], Outcomes]
-"""Shares tasks out; closed early where the job ends by an error."""
+"""Gives each task and what became of it, in any order; closed, it writes nothing any more."""
 __all__ = ["KINDS", "ON_ERROR", "Engine", "tag_corpus"]
 
 
@@ -102,7 +101,7 @@ def _refuse_nested(source: Path, root: Path) -> None:
         raise OutputError(f"{root}: inside the input, which would then hold its own output; pass a folder beside it")
 
 
-def _run(outcomes: Outcomes, tagging: Tagging, ledger: Ledger, bar: "_Bar") -> dict[str, str]:
+def _run(outcomes: Iterator[tuple[Task, Outcome]], tagging: Tagging, ledger: Ledger, bar: "_Bar") -> dict[str, str]:
     """Keeps what is done; name and reason of parts that could not be read, where rows may be bad and so may they."""
     failed = {}
     for task, outcome in outcomes:
@@ -177,5 +176,4 @@ class _Bar:
 def _summary(output: Path, manifest: dict[str, Any], layout: Layout) -> str:
     totals = manifest["totals"]
     rejected = f", {totals['rejected']:,} rejected (see {layout.rejects})" if totals["rejected"] else ""
-    parts = "1 part" if totals["parts"] == 1 else f"{totals['parts']:,} parts"
-    return f"{output}: {totals['rows']:,} rows in {parts}{rejected}, {totals['tokens']:,} tokens"
+    return f"{output}: {totals['rows']:,} rows in {totals['parts']:,} parts{rejected}, {totals['tokens']:,} tokens"

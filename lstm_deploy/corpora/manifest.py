@@ -75,14 +75,19 @@ def job_of(tagging: Tagging) -> dict[str, Any]:
             "sentences": "segmenter" if tagging.segmenter else tagging.sentences,
             "on_error": tagging.on_error,
         },
-        "versions": {
-            "lstm-deploy": __version__,
-            "onnxruntime": import_onnxruntime().__version__,
-            "numpy": np.__version__,
-            "pyarrow": pa.__version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-        },
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what the output's bytes depend on."""
+    return {
+        "lstm-deploy": __version__,
+        "onnxruntime": import_onnxruntime().__version__,
+        "numpy": np.__version__,
+        "pyarrow": pa.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
     }
 
 
@@ -137,6 +142,7 @@ class Ledger:
         Args:
             failed: name of each part that could not be read, and why.
         """
+        self._remove_halves(parts)
         records = [self.done[part.name] for part in parts if part.name in self.done]
         totals = {name: sum(getattr(r, name) for r in records) for name in ("rows", "rejected", "tokens")}
         manifest = self._write(
@@ -187,7 +193,7 @@ class Ledger:
                 self.done[record.part] = record
 
     def _remove_halves(self, parts: list[Part]) -> None:
-        """Half files of a run that was killed while it wrote; nobody else writes here while the lock is held."""
+        """Half files of a run, or of a process of this one, that was killed; none writes while the lock is held."""
         folders = {(self._layout.root / part.name).parent for part in parts} | {self._layout.manifest.parent}
         folders |= {self._layout.rejects_of(part.name).parent for part in parts}
         for folder in folders:
