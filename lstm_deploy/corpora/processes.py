@@ -3,7 +3,7 @@
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -27,11 +27,12 @@ class Task:
 
 
 Outcome = Record | LstmDeployError
+Outcomes = Generator[tuple[Task, Outcome], None, None]
 Progress = Callable[[str, int, int], None]
 """Called with a part's name, bytes read of it and tokens tagged of it."""
 
 
-def tag_here(tagging: Tagging, tasks: Sequence[Task], progress: Progress) -> Iterator[tuple[Task, Outcome]]:
+def tag_here(tagging: Tagging, tasks: Sequence[Task], progress: Progress) -> Outcomes:
     """Each task and what became of it, one after another in this process."""
     tagger = PartTagger(tagging)
     for task in tasks:
@@ -42,9 +43,7 @@ def tag_here(tagging: Tagging, tasks: Sequence[Task], progress: Progress) -> Ite
             yield task, e
 
 
-def tag_in_processes(
-    tagging: Tagging, tasks: Sequence[Task], processes: int, progress: Progress
-) -> Iterator[tuple[Task, Outcome]]:
+def tag_in_processes(tagging: Tagging, tasks: Sequence[Task], processes: int, progress: Progress) -> Outcomes:
     """Each task and what became of it, as they end. A process that dies is replaced, and its part begun anew.
 
     Raises:
