@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +37,7 @@ class TableSource:
         schema: its columns.
         text: whether the column to tag holds text.
         codec: what a Parquet file is compressed by.
+        streamed: whether it is an Arrow stream, not a file.
 
     Raises:
         InputError: it is none, is damaged, or has no such column.
@@ -49,6 +51,7 @@ class TableSource:
         self._read = 0.0
         self._total = 0
         self.codec = "snappy"
+        self.streamed = False
         with self._damage():
             if kind == "parquet":
                 self._file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
@@ -58,15 +61,7 @@ class TableSource:
                 self._batches, self.schema = self._arrow()
         self._column = _column(str(path), self.schema, reading.columns)
         self.text = _is_text(self.schema.field(self._column).type)
-        if self.text and TOKENS in self.schema.names:
-            raise InputError(
-                f"{path}: a column {TOKENS} beside the text, whose tokens go into a new column of that name; pass "
-                f"--text-column {TOKENS} to tag those, or rename it"
-            )
-        for name in reading.new_columns(self.text):
-            if name in self.schema.names:
-                cure = "pass --tags-column NAME for the new one" if name == reading.columns.tags else "rename it"
-                raise InputError(f"{path}: there is a column {name} already; {cure}")
+        reading.refuse_taken(self.schema.names, self.text, str(path))
 
     def position(self) -> int:
         """Bytes of the file that have been read: its share of the rows that are."""
@@ -110,6 +105,7 @@ class TableSource:
             batches: Iterator[pa.RecordBatch] = map(file.get_batch, range(file.num_record_batches))
             return self._counted(mapped, batches), file.schema
         mapped.seek(0)
+        self.streamed = True
         stream = pa.ipc.open_stream(mapped)
         return self._counted(mapped, iter(stream)), stream.schema
 
@@ -137,6 +133,8 @@ def _column(part: str, schema: pa.Schema, columns: Columns) -> str:
             f"{part}: no column {' or '.join(columns.sources)}; it has {', '.join(schema.names)[:200]}; "
             "pass --text-column NAME"
         )
+    if schema.names.count(name) > 1:
+        raise InputError(f"{part}: {schema.names.count(name)} columns {name}; expected one; rename the others")
     kind = schema.field(name).type
     if not (_is_text(kind) or (_is_list(kind) and _is_string(kind.value_type))):
         raise InputError(
@@ -165,7 +163,8 @@ def _is_string(kind: pa.DataType) -> bool:
 
 def _is_text(kind: pa.DataType) -> bool:
     """Strings, or bytes that ought to be some."""
-    return _is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return _is_string(kind) or any(test(kind) for test in tests)
 
 
 def _cut(batch: pa.RecordBatch, name: str, text: bool, start: int) -> Iterator[Chunk]:
@@ -183,9 +182,13 @@ def _cut(batch: pa.RecordBatch, name: str, text: bool, start: int) -> Iterator[C
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    """Strings where bytes stand for them, or numbers of a dictionary."""
+    """Strings where bytes stand for them, or numbers of a dictionary; none of the views, which have few functions."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if pa.types.is_binary_view(column.type):
+        column = column.cast(pa.large_binary())
+    if pa.types.is_string_view(column.type):
+        return column.cast(pa.large_string())
     if pa.types.is_binary(column.type):
         return column.view(pa.string())
     if pa.types.is_large_binary(column.type):
@@ -201,11 +204,32 @@ def _chunk(batch: pa.RecordBatch, column: pa.Array, text: bool, start: int) -> C
     bad = [Bad(row, start + row, reason, _value(column, row)) for row, reason in found.items()]
     if found:
         kept = [None if row in found else row for row in range(len(column))]
-        column = column.take(pa.array(kept, pa.int64()))
+        column = taken(column, kept)
     places = range(start, start + len(batch))
     if text:
         return Chunk(batch, places, texts=column.to_pylist(), bad=bad)
     return Chunk(batch, places, tokens=column, bad=bad)
+
+
+@overload
+def taken(rows: pa.Array, kept: list[int | None]) -> pa.Array: ...
+@overload
+def taken(rows: pa.RecordBatch, kept: list[int]) -> pa.RecordBatch: ...
+def taken(rows: Any, kept: Any) -> Any:
+    """Those rows, in order; None: a null row. Of every type: pyarrow's own ``take`` lacks some, views among them."""
+    try:
+        return rows.take(pa.array(kept, pa.int64()))
+    except pa.ArrowNotImplementedError:
+        runs = [rows.slice(0, 0), *_runs(rows, kept)]
+    if isinstance(rows, pa.RecordBatch):
+        return pa.concat_batches(runs)
+    return pa.concat_arrays(runs)
+
+
+def _runs(rows: Any, kept: list[int | None]) -> Iterator[Any]:
+    for null, group in groupby(enumerate(kept), lambda each: None if each[1] is None else each[1] - each[0]):
+        places = [row for _, row in group]
+        yield pa.nulls(len(places), rows.type) if null is None else rows.slice(places[0], len(places))
 
 
 def _value(column: pa.Array, row: int) -> str:
@@ -233,7 +257,7 @@ class TableSink:
         codec = "none" if source.codec == "uncompressed" else source.codec
         if kind == "parquet":
             self._writer = pq.ParquetWriter(stream, schema, compression=codec)
-        elif name.endswith(".arrows"):
+        elif source.streamed:
             self._writer = pa.ipc.new_stream(stream, schema)
         else:
             packed = pa.ipc.IpcWriteOptions(compression="lz4" if name.endswith(".feather") else None)
@@ -251,7 +275,7 @@ class TableSink:
             [*chunk.rows.columns, *(new[name] for name in self._names)], schema=self._schema
         )
         if kept is not None:
-            batch = batch.take(pa.array(kept, pa.int64()))
+            batch = taken(batch, kept)
         self._held.append(batch)
         self._rows += len(batch)
         self._bytes += batch.nbytes
@@ -262,6 +286,10 @@ class TableSink:
         """Writes what is held back, and the file's end."""
         self._flush()
         self._writer.close()
+
+    def __del__(self) -> None:
+        if isinstance(writer := getattr(self, "_writer", None), pq.ParquetWriter):
+            writer.is_open = False  # of a part given up: else it writes its end to a stream that is closed
 
     def _flush(self) -> None:
         table = pa.Table.from_batches(self._held, self._schema).combine_chunks()

@@ -7,9 +7,9 @@ from typing import BinaryIO
 
 from ..errors import InputError
 from ..formats.streams import LineReader
-from .json_lines import new_cells
-from .lines import BOM, NOT_UTF8, LineSource, Row, refuse_taken, refuse_tokens
-from .rows import TOKENS, Chunk, Columns, Reading, Tagged
+from .json_lines import NOT_UNICODE, new_cells
+from .lines import BOM, NOT_UTF8, LineSource, Row
+from .rows import TOKENS, Chunk, Reading, Tagged
 
 _MAX_CELL = 1 << 26
 """Characters of a cell; more is a quotation mark that nothing closes."""
@@ -46,7 +46,7 @@ def csv_rows(lines: LineReader, reading: Reading, delimiter: str) -> Iterator[Ro
         if cells is None:
             return
         if width is None:
-            source, is_text = _column(lines.name, cells, problem, reading.columns)
+            source, is_text = _column(lines.name, cells, problem, reading)
             width = len(cells)
             yield Row(0, raw.encode("utf-8", "surrogateescape"))
         elif cells or problem:
@@ -57,20 +57,21 @@ def _wrong_width(cells: list[str], width: int) -> str:
     return "" if len(cells) == width else f"{len(cells)} cells; expected {width} as in the header"
 
 
-def _column(part: str, cells: list[str], problem: str, columns: Columns) -> tuple[int, bool]:
+def _column(part: str, cells: list[str], problem: str, reading: Reading) -> tuple[int, bool]:
     """Where the column to tag is, and whether it holds text."""
     if problem:
         raise InputError(f"{part}: {problem}")
+    if any(map(_is_half, "".join(cells))):
+        raise InputError(f"{part}:1: the header is {NOT_UTF8}; convert the file")
+    columns = reading.columns
     name = next((name for name in columns.sources if name in cells), None)
     if name is None:
         raise InputError(
             f"{part}: no column {' or '.join(columns.sources)}; it has {', '.join(cells)[:200]}; "
             "pass --text-column NAME"
         )
-    refuse_taken(cells, columns, part)
     is_text = name != TOKENS
-    if is_text and TOKENS in cells:
-        refuse_tokens(part, None)
+    reading.refuse_taken(cells, is_text, part)
     return cells.index(name), is_text
 
 
@@ -79,20 +80,34 @@ def _record(start: int, raw: str, cells: list[str], problem: str, source: int | 
     if problem:
         return Row(start, (kept, False), bad=problem)
     cell = cells[source or 0]
-    if any("\udc80" <= char <= "\udcff" for char in cell):
+    if any(map(_is_half, cell)):
         return Row(start, (kept, True), bad=NOT_UTF8)
-    return Row(start, (kept, True), text=cell) if is_text else Row(start, (kept, True), tokens=_cell_tokens(cell))
+    if is_text:
+        return Row(start, (kept, True), text=cell)
+    tokens = _cell_tokens(cell)
+    if tokens is None:
+        return Row(start, (kept, True), bad="a broken JSON list; expected one of strings, or tokens and spaces")
+    if any(_is_half(char) for token in tokens for char in token):
+        return Row(start, (kept, True), bad=NOT_UNICODE)
+    return Row(start, (kept, True), tokens=tokens)
 
 
-def _cell_tokens(cell: str) -> list[str]:
-    if cell.startswith("["):
-        try:
-            found = json.loads(cell)
-        except (ValueError, RecursionError):
-            found = None
-        if isinstance(found, list) and all(isinstance(item, str) for item in found):
-            return found
-    return cell.split()
+def _is_half(char: str) -> bool:
+    """Whether it is no character but half of one, or stands for a byte that is not UTF-8."""
+    return "\ud800" <= char <= "\udfff"
+
+
+def _cell_tokens(cell: str) -> list[str] | None:
+    """None: it begins as a JSON list of strings does, and is none."""
+    if not cell.startswith("["):
+        return cell.split()
+    try:
+        found = json.loads(cell)
+    except (ValueError, RecursionError):
+        return None if cell.startswith('["') else cell.split()
+    if all(isinstance(item, str) for item in found):
+        return found
+    return None if any(item is None or isinstance(item, str) for item in found) else cell.split()
 
 
 class CsvSource(LineSource):

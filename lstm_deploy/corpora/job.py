@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from ..errors import InputError, OutputError
 from ..providers import available_cores
 from .manifest import Layout, Ledger, held, job_of
 from .parts import KINDS, Kind, Part, find_parts, kind_named
-from .processes import Outcome, Outcomes, Progress, Task, tag_here, tag_in_processes
+from .processes import Outcomes, Progress, Task, tag_here, tag_in_processes
 from .tagging import ON_ERROR, SCORED, Record, Tagging
 
 _PROGRESS_DELAY = 1.0
@@ -59,6 +59,7 @@ def tag_corpus(
         raise InputError(f"{without[0].path}: {without[0].kind} has no place for scores; leave --scores out")
     layout, parts = _layout(Path(source), output, parts)
     _refuse_nested(Path(source), layout.root)
+    _refuse_itself(parts, layout.root)
     with held(layout.lock):
         ledger = Ledger(layout, job_of(tagging), source)
         ledger.open(parts, overwrite=overwrite)
@@ -91,7 +92,7 @@ def _layout(source: Path, output: Path, parts: list[Part]) -> tuple[Layout, list
     if not source.is_file() or output.is_dir() or not kind_named(output):
         return Layout.of_folder(output), parts
     (part,) = parts
-    if kind_named(output) != kind_named(part.path):
+    if kind_named(output) not in (part.kind, kind_named(part.path)):
         raise OutputError(f"{output}: another kind of file than {part.path}; pass a name with the same ending")
     return Layout.of_file(output), [replace(part, name=output.name)]
 
@@ -101,17 +102,25 @@ def _refuse_nested(source: Path, root: Path) -> None:
         raise OutputError(f"{root}: inside the input, which would then hold its own output; pass a folder beside it")
 
 
-def _run(outcomes: Iterator[tuple[Task, Outcome]], tagging: Tagging, ledger: Ledger, bar: "_Bar") -> dict[str, str]:
+def _refuse_itself(parts: list[Part], root: Path) -> None:
+    for part in parts:
+        output = root / part.name
+        if output.exists() and output.samefile(part.path):
+            raise OutputError(f"{output}: is the input itself, which would be lost; pass another --output")
+
+
+def _run(outcomes: Outcomes, tagging: Tagging, ledger: Ledger, bar: "_Bar") -> dict[str, str]:
     """Keeps what is done; name and reason of parts that could not be read, where rows may be bad and so may they."""
     failed = {}
-    for task, outcome in outcomes:
-        if isinstance(outcome, Record):
-            ledger.add(outcome)
-            bar.done(task.part)
-        elif tagging.on_error == "fail" or not isinstance(outcome, InputError):
-            raise outcome
-        else:
-            failed[task.part.name] = str(outcome)
+    with closing(outcomes):  # no process works on when the lock is let go
+        for task, outcome in outcomes:
+            if isinstance(outcome, Record):
+                ledger.add(outcome)
+                bar.done(task.part)
+            elif tagging.on_error == "fail" or not isinstance(outcome, InputError):
+                raise outcome
+            else:
+                failed[task.part.name] = str(outcome)
     return failed
 
 

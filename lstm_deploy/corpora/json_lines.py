@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from ..formats.streams import LineReader
-from .lines import BOM, NOT_UTF8, Row, refuse_taken, refuse_tokens
-from .rows import TOKENS, Chunk, Columns, Reading, Tagged
+from .lines import BOM, NOT_UTF8, Row
+from .rows import LENGTHS, SCORES, TOKENS, Chunk, Columns, Reading, Tagged
 
 
 def json_rows(lines: LineReader, reading: Reading) -> Iterator[Row]:
@@ -26,11 +26,9 @@ def json_rows(lines: LineReader, reading: Reading) -> Iterator[Row]:
         if not isinstance(value, dict):
             yield Row(number, line, bad=f"a JSON {type(value).__name__}; expected an object with tokens or text")
             continue
-        refuse_taken(value, columns, f"{lines.name}:{number}")
         name = next((name for name in columns.sources if value.get(name) is not None), None)
         found = None if name is None else value[name]
-        if isinstance(found, str) and TOKENS in value:
-            refuse_tokens(lines.name, number)
+        reading.refuse_taken(value, isinstance(found, str), f"{lines.name}:{number}")
         yield _json_row(number, line, name, found, columns)
 
 
@@ -40,19 +38,19 @@ def _json_row(number: int, line: bytes, name: str | None, found: Any, columns: C
             number, line, bad=f"no {' or '.join(columns.sources)}, or null; expected a list of strings, or a text"
         )
     if isinstance(found, str):
-        return Row(number, line, bad=_NOT_UNICODE) if _surrogates(line, found) else Row(number, line, text=found)
+        return Row(number, line, bad=NOT_UNICODE) if halves(line, found) else Row(number, line, text=found)
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
         kind = "a list of other things" if isinstance(found, list) else type(found).__name__
         return Row(number, line, bad=f"{name} is {kind}; expected a list of strings, or a text")
-    if _surrogates(line, *found):
-        return Row(number, line, bad=_NOT_UNICODE)
+    if halves(line, *found):
+        return Row(number, line, bad=NOT_UNICODE)
     return Row(number, line, tokens=found)
 
 
-_NOT_UNICODE = "half a surrogate pair, which is not Unicode text; expected text that UTF-8 can hold"
+NOT_UNICODE = "half a surrogate pair, which is not Unicode text; expected text that UTF-8 can hold"
 
 
-def _surrogates(line: bytes, *strings: str) -> bool:
+def halves(line: bytes, *strings: str) -> bool:
     """Whether a string is not Unicode text: JSON can hold such as escapes alone."""
     return b"\\u" in line and any("\ud800" <= char <= "\udfff" for string in strings for char in string)
 
@@ -89,24 +87,26 @@ class JsonSink:
 
 def _is_object(line: bytes) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
+        return isinstance(json.loads(line.decode("utf-8")), dict)
     except (ValueError, RecursionError):
         return False
 
 
 def new_cells(chunk: Chunk, tagged: Tagged, columns: Columns) -> list[tuple[str, list[str | None]]]:
-    """Each new column's name and its cells as JSON; tags first. Tokens only of rows that gave a text."""
+    """Each new column's name and its cells as JSON; tags first. Tokens and sentences only of rows that gave a text."""
+    texts = chunk.texts if chunk.texts is not None else [None] * len(tagged.tags)
     found: list[tuple[str, list[str | None]]] = [(columns.tags, _cells_of(tagged.tags))]
-    if tagged.tokens is not None and chunk.texts is not None:
-        tokens = _cells_of(tagged.tokens)
-        found.append(
-            (TOKENS, [cell if text is not None else None for cell, text in zip(tokens, chunk.texts, strict=True)])
-        )
+    if tagged.tokens is not None:
+        found.append((TOKENS, _of_texts(tagged.tokens, texts)))
     if tagged.scores is not None:
-        found.append(("scores", _cells_of(tagged.scores, lambda score: round(score, 6))))
+        found.append((SCORES, _cells_of(tagged.scores, lambda score: round(score, 6))))
     if tagged.sentences is not None:
-        found.append(("sentence_lengths", _cells_of(tagged.sentences)))
+        found.append((LENGTHS, _of_texts(tagged.sentences, texts)))
     return found
+
+
+def _of_texts(column: Any, texts: list[str | None]) -> list[str | None]:
+    return [cell if text is not None else None for cell, text in zip(_cells_of(column), texts, strict=True)]
 
 
 def _cells_of(column: Any, change: Callable[[Any], Any] | None = None) -> list[str | None]:

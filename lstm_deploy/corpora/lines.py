@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InputError
+from ..formats import Sentence
 from ..formats.streams import LineReader
-from .rows import CHUNK_TOKENS, TOKENS, Bad, Chunk, Columns, preview
+from .rows import CHUNK_TOKENS, Bad, Chunk, preview
 
 _TEXT_TOKEN = 5
 """Characters that a token of text has, about: how much text makes a chunk."""
+_CHUNK_BYTES = 1 << 24
+"""Of a file, in a chunk, about: rows may be long that have few tokens."""
 BOM = b"\xef\xbb\xbf"
 NOT_UTF8 = "not UTF-8; expected text in UTF-8"
 
@@ -48,13 +50,14 @@ class LineSource:
             InputError: the file is damaged or cut off.
         """
         held: list[Row] = []
-        size = 0
+        size = length = 0
         for row in self._rows:
             held.append(row)
             size += 1 + (len(row.tokens) if row.tokens is not None else len(row.text or "") // _TEXT_TOKEN)
-            if size >= CHUNK_TOKENS:
+            length += _length(row.raw)
+            if size >= CHUNK_TOKENS or length >= _CHUNK_BYTES:
                 yield _chunk(held)
-                held, size = [], 0
+                held, size, length = [], 0, 0
         if held:
             yield _chunk(held)
 
@@ -63,6 +66,12 @@ def _chunk(rows: list[Row]) -> Chunk:
     texts = [row.text for row in rows] if any(row.text is not None for row in rows) else None
     bad = [Bad(i, row.place, row.bad, preview(_joined(row.raw))) for i, row in enumerate(rows) if row.bad]
     return Chunk([row.raw for row in rows], [row.place for row in rows], [row.tokens for row in rows], texts, bad)
+
+
+def _length(raw: Any) -> int:
+    if isinstance(raw, Sentence):
+        return sum(map(len, raw.raw))
+    return len(raw[0]) if isinstance(raw, tuple) else sum(map(len, raw)) if isinstance(raw, list) else len(raw)
 
 
 def _joined(raw: Any) -> Any:
@@ -75,17 +84,3 @@ def decoded(line: bytes, *, first: bool = False) -> str | None:
         return (line.removeprefix(BOM) if first else line).decode("utf-8")
     except UnicodeDecodeError:
         return None
-
-
-def refuse_taken(names: Iterable[str], columns: Columns, where: str) -> None:
-    """Raises where the new column has a name that is there already."""
-    if columns.tags in names:
-        raise InputError(f"{where}: there is a column {columns.tags} already; pass --tags-column NAME for the new one")
-
-
-def refuse_tokens(part: str, number: int | None) -> None:
-    """Raises: the tokens found in a text have no place."""
-    raise InputError(
-        f"{part}{f':{number}' if number else ''}: a column {TOKENS} beside the text, whose tokens go into a new column "
-        f"of that name; pass --text-column {TOKENS} to tag those, or rename it"
-    )

@@ -126,7 +126,9 @@ class Ledger:
         self._remove_halves(parts)
         names = sorted(claimed | {part.name for part in parts})
         if found is None or not found["complete"] or len(self.done) < len(parts):
-            self._write({"complete": False, "outputs": names, "parts": found["parts"] if found else []})
+            kept = [record.to_json() for _, record in sorted(self.done.items())]
+            self._write({"complete": False, "outputs": names, "parts": kept})
+            self._layout.progress.unlink(missing_ok=True)  # it says no more, and its last line may be cut off
 
     def add(self, record: Record) -> None:
         """Keeps that a part is done, whatever happens from now on."""
@@ -214,26 +216,27 @@ def held(lock: Path) -> Iterator[None]:
     Raises:
         OutputError: another one runs; or nothing can be written there.
     """
-    with _writing(lock):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        stream = lock.open("ab")
-    try:
-        with stream:
-            _lock(stream.fileno(), lock)
-            yield
-    finally:
-        lock.unlink(missing_ok=True)
-
-
-def _lock(descriptor: int, path: Path) -> None:
     try:
         import fcntl
     except ImportError:  # Windows: two jobs at a time write the same bytes under the same names
+        yield
         return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as e:
-        raise OutputError(f"{path.parent}: another job writes there; wait for its end, or pass another --output") from e
+    with _writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        stream = lock.open("ab")
+    with stream:
+        try:
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(stream.fileno()), lock.stat()):
+                raise FileExistsError  # one that ended took its lock away, and a third has made a new one
+        except OSError as e:
+            raise OutputError(
+                f"{lock.parent}: another job writes there; wait for its end, or pass another --output"
+            ) from e
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # while it is held: nobody else's goes
 
 
 @contextmanager

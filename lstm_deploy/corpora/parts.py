@@ -70,7 +70,7 @@ def kind_of(path: Path, columns: tuple[str, ...]) -> Kind:
         )
     if kind == "tsv":
         _, first = next(LineReader(path).bytes(), (0, b""))
-        cells = first.removeprefix(b"\xef\xbb\xbf").strip().split(b"\t")
+        cells = [cell.strip(b'"') for cell in first.removeprefix(b"\xef\xbb\xbf").strip().split(b"\t")]
         return "tsv" if any(name.encode() in cells for name in columns) else "columns"
     return kind
 

@@ -1,9 +1,10 @@
 """What readers of all kinds of files give and writers take: rows with tokens, a chunk at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..errors import InputError
 from ..tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ CHUNK_TOKENS = 1 << 15
 _PREVIEW = 1000
 TOKENS, TEXT = "tokens", "text"
 """Columns that are tagged where none is named, the first there is."""
+SCORES, LENGTHS = "scores", "sentence_lengths"
+"""Columns that are new, beside the tags and the tokens of a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,10 @@ class Columns:
 
     source: str | None = None
     tags: str = "tags"
+
+    def __post_init__(self) -> None:
+        if self.tags in (TOKENS, SCORES, LENGTHS):
+            raise InputError(f"the tags' column cannot be named {self.tags}, as another new one is; pass another name")
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -140,5 +147,21 @@ class Reading:
 
     def new_columns(self, text: bool) -> list[str]:
         """Names of the columns that are added to a table; ``text``: its tokens are found in text."""
-        found = {TOKENS: text, "scores": self.scores, "sentence_lengths": text and self.raw}
+        found = {TOKENS: text, SCORES: self.scores, LENGTHS: text and self.raw}
         return [self.columns.tags, *(name for name, wanted in found.items() if wanted)]
+
+    def refuse_taken(self, names: Iterable[str], text: bool, where: str) -> None:
+        """Raises where a new column would have a name that is there already.
+
+        Raises:
+            InputError: so it is; ``where`` is the file, or the line in it.
+        """
+        there = set(names)
+        if text and TOKENS in there:
+            raise InputError(
+                f"{where}: a column {TOKENS} beside the text, whose tokens go into a new column of that name; pass "
+                f"--text-column {TOKENS} to tag those, or rename it"
+            )
+        if taken := next((name for name in self.new_columns(text) if name in there), None):
+            cure = "pass --tags-column NAME for the new one" if taken == self.columns.tags else "rename it"
+            raise InputError(f"{where}: there is a column {taken} already; {cure}")

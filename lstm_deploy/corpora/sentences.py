@@ -10,7 +10,7 @@ from ..formats.reading import read_conllu
 from ..formats.streams import LineReader
 from ..metadata import Column
 from ..unicode14 import classes
-from .lines import NOT_UTF8, Row, decoded
+from .lines import BOM, NOT_UTF8, Row, decoded
 from .rows import Chunk, Reading, Tagged
 
 
@@ -89,11 +89,11 @@ class _Block:
 def conllu_rows(lines: LineReader, reading: Reading) -> Iterator[Row]:
     """A row a sentence."""
     for start, raw in _blocks(lines):
-        text = decoded(b"".join(raw))
-        if text is None:
+        if decoded(b"".join(raw)) is None:
             yield Row(start, raw, bad=NOT_UTF8)
             continue
-        block = _Block("", start, [line.decode() for line in raw])
+        head = next((i for i, line in enumerate(raw) if not _blank(line, first=start + i == 1)), 0)
+        block = _Block("", start + head, [line.decode() for line in raw[head:]])
         try:
             found = list(read_conllu(cast(LineReader, block), None))
         except InputError as e:
@@ -101,6 +101,8 @@ def conllu_rows(lines: LineReader, reading: Reading) -> Iterator[Row]:
             yield Row(int(number), raw, bad=fact.strip())
             continue
         (sentence,) = found
+        sentence.raw[:0] = [line.decode() for line in raw[:head]]
+        sentence.words = [head + i for i in sentence.words]
         yield Row(start, sentence, tokens=sentence.tokens)
 
 
@@ -134,11 +136,12 @@ def column_rows(lines: LineReader, reading: Reading) -> Iterator[Row]:
         if text is None:
             yield Row(start, raw, bad=NOT_UTF8)
             continue
-        cells = [_cells(line) for line in text.split("\n") if line.strip()]
-        if bad := next((i for i, found in enumerate(cells) if not found[0]), None):
-            yield Row(start + bad, raw, bad="an empty first column; expected a token")
+        tokens = {i: _cells(line)[0] for i, line in enumerate(text.split("\n"), start) if line.strip()}
+        bad = next((i for i, token in tokens.items() if not token), None)
+        if bad is None:
+            yield Row(start, raw, tokens=list(tokens.values()))
         else:
-            yield Row(start, raw, tokens=[found[0] for found in cells])
+            yield Row(bad, raw, bad="an empty first column; expected a token")
 
 
 def _cells(line: str) -> list[str]:
@@ -156,9 +159,9 @@ class ColumnSink:
         tags = tagged.tags.to_pylist()
         for i in range(len(tags)) if kept is None else kept:
             left = iter(tags[i] or ())
-            for line in chunk.rows[i]:
+            for number, line in enumerate(chunk.rows[i], chunk.places[i]):
                 body = line.rstrip(b"\r\n")
-                if tags[i] is None or not body.strip():
+                if tags[i] is None or _blank(line, first=number == 1):
                     self._stream.write(line)
                 else:
                     space = b"\t" if b"\t" in body else b" "
@@ -172,13 +175,19 @@ class ColumnSink:
 def _blocks(lines: LineReader) -> Iterator[tuple[int, list[bytes]]]:
     """Runs of lines with the blank ones behind them, and where each begins."""
     held: list[bytes] = []
-    start, ended = 1, False
+    start, begun, ended = 1, False, False
     for number, line in lines.bytes():
-        blank = not line.strip()
+        blank = _blank(line, first=number == 1)
         if ended and not blank:
             yield start, held
-            held, start, ended = [], number, False
+            held, start, begun, ended = [], number, False, False
         held.append(line)
-        ended = ended or (blank and any(each.strip() for each in held))
+        begun = begun or not blank
+        ended = begun and blank
     if held:
         yield start, held
+
+
+def _blank(line: bytes, *, first: bool) -> bool:
+    """Whether it ends a sentence, as in `lstm_deploy.formats`: white space of Unicode, too."""
+    return not (line.removeprefix(BOM) if first else line).decode("utf-8", "replace").strip()

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, get_args
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InputError, ModelFileError, OutputError, UnknownCharacterError, UnknownWordError
@@ -20,7 +19,7 @@ from ..providers import CudaOptions, Provider
 from ..segmentation import Segments
 from ..segmenter import Segmenter
 from ..sentence_rules import SentenceRules
-from .arrow_tables import TableSink, TableSource
+from .arrow_tables import TableSink, TableSource, taken
 from .columns import ListsWork, bad_rows, start_lists
 from .csv_tables import CsvSink, CsvSource
 from .json_lines import JsonSink, json_rows
@@ -181,7 +180,7 @@ class PartTagger:
             chunk.tokens = [None if row in found else given for row, given in enumerate(chunk.tokens)]
         elif chunk.tokens is not None:
             kept = [None if row in found else row for row in range(len(chunk.tokens))]
-            chunk.tokens = chunk.tokens.take(pa.array(kept, pa.int64()))
+            chunk.tokens = taken(chunk.tokens, kept)
 
     def _finish(
         self, chunk: Chunk, tokens: Tokens, work: ListsWork, sink: Sink, rejects: "_Rejects", count: dict[str, int]

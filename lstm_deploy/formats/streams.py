@@ -86,7 +86,7 @@ class LineReader:
         raw = self._raw or sys.stdin.buffer
         number = 0
         try:
-            opener = _OPENERS.get(Path(self._path).suffix) if self._raw else None
+            opener = _OPENERS.get(Path(self._path).suffix.lower()) if self._raw else None
             stream = opener(raw) if opener else raw
             for number, line in enumerate(stream, 1):
                 yield number, line
@@ -118,7 +118,7 @@ def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
     except OSError as e:
         raise _unwritable(path, e) from e
     try:
-        opener = _OPENERS.get(path.suffix)
+        opener = _OPENERS.get(path.suffix.lower())
         with raw:
             with opener(raw, "wb") if opener else contextlib.nullcontext(raw) as stream:
                 yield cast(BinaryIO, stream)
