@@ -3,6 +3,7 @@
 It knows nothing of ledgers and manifests: those are the driver's, which gets a record of each part as that ends.
 """
 
+import logging
 import os
 import pickle
 import socket
@@ -27,6 +28,7 @@ from .tagging import PartTagger, Record, Tagging
 
 _ATTEMPTS = 3
 """How often a part is begun whose actor or node dies, before it is given up. Ray itself would try for ever."""
+_LOG_LEVEL = "RAY_BACKEND_LOG_LEVEL"
 
 
 def ray_engine(num_actors: int | None = None, gpus: int | None = None, address: str | None = None) -> Engine:
@@ -153,6 +155,8 @@ def _cluster(address: str | None) -> Iterator[ModuleType]:
     if ray.is_initialized():
         yield ray
         return
+    level = os.environ.get(_LOG_LEVEL)
+    os.environ[_LOG_LEVEL] = "fatal"  # or each job warns of how Ray Data makes its own actors
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     except (ConnectionError, ValueError, RuntimeError) as e:
@@ -161,17 +165,35 @@ def _cluster(address: str | None) -> Iterator[ModuleType]:
             f"{where}: no Ray cluster could be reached or started ({_one_line(e)}); start one with `ray start --head`, "
             "or pass another --address"
         ) from e
+    finally:
+        os.environ.pop(_LOG_LEVEL)
+        if level is not None:
+            os.environ[_LOG_LEVEL] = level
     try:
-        yield ray
+        with _without_node_logs(ray):
+            yield ray
     finally:
         ray.shutdown()
 
 
 @contextmanager
+def _without_node_logs(ray: ModuleType) -> Iterator[None]:
+    """A dead node's last log lines go to standard output, and Ray has no setting against it."""
+    worker = getattr(getattr(ray, "_private", None), "worker", None)
+    name = "print_to_stdstream"
+    before = getattr(worker, name, None)
+    if before:
+        setattr(worker, name, lambda *args, **options: None)
+    try:
+        yield
+    finally:
+        if before:
+            setattr(worker, name, before)
+
+
+@contextmanager
 def _quiet(ray: ModuleType) -> Iterator[None]:
     """Ray Data without bars and reports, and with all parts tried even if one fails."""
-    import logging
-
     context, log = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
     wanted = {
         "enable_progress_bars": False,
