@@ -3,6 +3,7 @@
 It knows nothing of ledgers and manifests: those are the driver's, which gets a record of each part as that ends.
 """
 
+import logging
 import os
 import pickle
 import socket
@@ -25,8 +26,9 @@ from .manifest import versions
 from .processes import Outcomes, Progress, Task
 from .tagging import PartTagger, Record, Tagging
 
-_ATTEMPTS = 4
-"""How often a part is begun whose actor or node dies, before it is given up."""
+_ATTEMPTS = 3
+"""How often a part is begun whose actor or node dies, before it is given up. Ray itself would try for ever."""
+_LOG_LEVEL = "RAY_BACKEND_LOG_LEVEL"
 
 
 def ray_engine(num_actors: int | None = None, gpus: int | None = None, address: str | None = None) -> Engine:
@@ -113,8 +115,6 @@ def _share_out(
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=1),
-        max_restarts=-1,
-        max_task_retries=_ATTEMPTS - 1,
         **need,
     )
     left = dict(enumerate(ordered))
@@ -122,14 +122,28 @@ def _share_out(
         for batch in found.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
             for index, answer in zip(batch["index"].to_pylist(), batch["outcome"].to_pylist(), strict=True):
                 task, outcome = left.pop(index), pickle.loads(answer)
+                _tally(marker, index).unlink(missing_ok=True)
                 if isinstance(outcome, Record):
                     progress(task.part.name, task.part.size, outcome.tokens)
                 yield task, outcome
     except ray.exceptions.RayError as e:
         raise WorkerError(f"Ray gave up: {_one_line(e)}; what is done is kept, run the same command again") from e
+    finally:
+        for index in left:
+            _tally(marker, index).unlink(missing_ok=True)
     for task in left.values():
-        reason = f"the actor that tagged it failed {_ATTEMPTS} times, or its node did; Ray's log has more (/tmp/ray)"
-        yield task, WorkerError(f"{task.part.path}: {reason}; what is done is kept, run the same command again")
+        yield (
+            task,
+            WorkerError(
+                f"{task.part.path}: its actor could not start, or had an error of no known kind, which Ray's log has "
+                "(/tmp/ray); is lstm-deploy[ray] installed on all nodes? What is done is kept, run the same command again"
+            ),
+        )
+
+
+def _tally(marker: Path, index: int) -> Path:
+    """A file with a byte for each time that a part was begun."""
+    return marker.with_name(f"{marker.name.removesuffix(PARTIAL[1])}-{index}{PARTIAL[1]}")
 
 
 @contextmanager
@@ -141,6 +155,8 @@ def _cluster(address: str | None) -> Iterator[ModuleType]:
     if ray.is_initialized():
         yield ray
         return
+    level = os.environ.get(_LOG_LEVEL)
+    os.environ[_LOG_LEVEL] = "fatal"  # or each job warns of how Ray Data makes its own actors
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     except (ConnectionError, ValueError, RuntimeError) as e:
@@ -149,17 +165,35 @@ def _cluster(address: str | None) -> Iterator[ModuleType]:
             f"{where}: no Ray cluster could be reached or started ({_one_line(e)}); start one with `ray start --head`, "
             "or pass another --address"
         ) from e
+    finally:
+        os.environ.pop(_LOG_LEVEL)
+        if level is not None:
+            os.environ[_LOG_LEVEL] = level
     try:
-        yield ray
+        with _without_node_logs(ray):
+            yield ray
     finally:
         ray.shutdown()
 
 
 @contextmanager
+def _without_node_logs(ray: ModuleType) -> Iterator[None]:
+    """A dead node's last log lines go to standard output, and Ray has no setting against it."""
+    worker = getattr(getattr(ray, "_private", None), "worker", None)
+    name = "print_to_stdstream"
+    before = getattr(worker, name, None)
+    if before:
+        setattr(worker, name, lambda *args, **options: None)
+    try:
+        yield
+    finally:
+        if before:
+            setattr(worker, name, before)
+
+
+@contextmanager
 def _quiet(ray: ModuleType) -> Iterator[None]:
     """Ray Data without bars and reports, and with all parts tried even if one fails."""
-    import logging
-
     context, log = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
     wanted = {
         "enable_progress_bars": False,
@@ -228,12 +262,12 @@ class _Actor:
         task = pickle.loads(batch["task"][0].as_py())
         outcome: Record | LstmDeployError
         try:
-            outcome = self._tag(task)
+            outcome = self._tag(task, batch["index"][0].as_py())
         except LstmDeployError as e:
             outcome = self._renamed(e)
         return pa.table({"index": batch["index"], "outcome": [pickle.dumps(outcome)]})
 
-    def _tag(self, task: Task) -> Record:
+    def _tag(self, task: Task, index: int) -> Record:
         self._tagger = self._tagger or self._load()
         absolute = Task(
             replace(task.part, path=self._job.folder / task.part.path),
@@ -246,6 +280,13 @@ class _Actor:
                     f"{path}: not there on node {socket.gethostname()}; all nodes must see input and output under the "
                     "same paths: put them on a file system that they share"
                 )
+        with _tally(self._job.marker, index).open("ab") as tally:
+            if tally.tell() == _ATTEMPTS:
+                raise WorkerError(
+                    f"{task.part.path}: the actor that tagged it, or its node, died {_ATTEMPTS} times; what is done is "
+                    "kept: if memory ran out pass fewer --num-actors, then run the same command again"
+                )
+            tally.write(b".")
         return self._tagger.tag(absolute.part, absolute.output, absolute.rejects)
 
     def _load(self) -> PartTagger:
