@@ -147,6 +147,8 @@ def _work(tagging: Tagging, connection: Connection) -> None:
             connection.send(outcome)
     except (EOFError, BrokenPipeError):  # whoever asked is gone
         pass
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is half written any more
 
 
 def _leave() -> None:
