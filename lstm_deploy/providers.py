@@ -192,7 +192,7 @@ def _try_cuda(runtime: ModuleType, path: Path, cuda: CudaOptions) -> tuple[Any, 
     _cuda_process = _cuda_process or os.getpid()
     if _cuda_process != os.getpid():
         return None, {}, "this process was forked from one that used CUDA"
-    with _captured_stderr() as log:
+    with captured_stderr() as log:
         if hasattr(runtime, "preload_dlls"):
             with contextlib.redirect_stdout(sys.stderr):
                 runtime.preload_dlls()
@@ -267,7 +267,7 @@ def _create(
 
 
 @contextlib.contextmanager
-def _captured_stderr() -> Iterator[list[str]]:
+def captured_stderr() -> Iterator[list[str]]:
     """Lines that native code writes to file descriptor 2 meanwhile (onnxruntime names causes only there)."""
     lines: list[str] = []
     with _stderr_lock, tempfile.TemporaryFile() as kept:

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from ..errors import LstmDeployError, OutputError, ProviderError, WorkerError
 from ..formats.streams import PARTIAL
+from ..providers import captured_stderr
 from . import require
 from .job import Engine
 from .manifest import versions
@@ -28,6 +29,7 @@ from .tagging import PartTagger, Record, Tagging
 
 _ATTEMPTS = 3
 """How often a part is begun whose actor or node dies, before it is given up. Ray itself would try for ever."""
+_KNOCK_SECONDS = 10
 _LOG_LEVEL = "RAY_BACKEND_LOG_LEVEL"
 
 
@@ -136,7 +138,7 @@ def _share_out(
             task,
             WorkerError(
                 f"{task.part.path}: its actor could not start, or had an error of no known kind, which Ray's log has "
-                "(/tmp/ray); is lstm-deploy[ray] installed on all nodes? What is done is kept, run the same command again"
+                "(/tmp/ray); is lstm-deploy[ray] on all nodes? What is done is kept, run the same command again"
             ),
         )
 
@@ -158,8 +160,10 @@ def _cluster(address: str | None) -> Iterator[ModuleType]:
     level = os.environ.get(_LOG_LEVEL)
     os.environ[_LOG_LEVEL] = "fatal"  # or each job warns of how Ray Data makes its own actors
     try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
-    except (ConnectionError, ValueError, RuntimeError) as e:
+        _knock(address)
+        with captured_stderr():  # it says that it has read the variable
+            ray.init(address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    except (OSError, ValueError, RuntimeError) as e:
         where = address or os.environ.get("RAY_ADDRESS") or "this machine"
         raise WorkerError(
             f"{where}: no Ray cluster could be reached or started ({_one_line(e)}); start one with `ray start --head`, "
@@ -174,6 +178,13 @@ def _cluster(address: str | None) -> Iterator[ModuleType]:
             yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = (address or os.environ.get("RAY_ADDRESS") or "").rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 @contextmanager
@@ -255,7 +266,7 @@ class _Actor:
     def __init__(self, job: _Job) -> None:
         self._job = job
         self._tagger: PartTagger | None = None
-        self._names = {f"{job.folder}{os.sep}": ""}
+        self._names: dict[str, Path] = {}
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """One task in, its outcome out."""
@@ -264,7 +275,7 @@ class _Actor:
         try:
             outcome = self._tag(task, batch["index"][0].as_py())
         except LstmDeployError as e:
-            outcome = self._renamed(e)
+            outcome = self._renamed(e, task)
         return pa.table({"index": batch["index"], "outcome": [pickle.dumps(outcome)]})
 
     def _tag(self, task: Task, index: int) -> Record:
@@ -308,18 +319,20 @@ class _Actor:
                 path.parent.mkdir()
                 path.write_bytes(ray.get(reference))
                 tagging = replace(tagging, **{role: path})
-                self._names = {str(path): str(given), **self._names}
+                self._names[str(path)] = given
             if tagging.provider == "cpu":
                 tagging = replace(tagging, threads=tagging.threads or 1)
             if tagging.cuda:
                 tagging = replace(tagging, cuda=replace(tagging.cuda, devices=(0,)))  # Ray shows an actor its own alone
             return PartTagger(tagging)
 
-    def _renamed(self, error: LstmDeployError) -> LstmDeployError:
-        """The same error, with paths as the user knows them."""
+    def _renamed(self, error: LstmDeployError, task: Task) -> LstmDeployError:
+        """The same error, with paths as they were given."""
+        given = (task.part.path, task.output, task.rejects, task.output.parent, task.rejects.parent)
+        relative = {str(self._job.folder / path): path for path in given if path.name and not path.is_absolute()}
         text = str(error)
-        for path, name in self._names.items():
-            text = text.replace(path, name)
+        for path, name in (self._names | relative).items():
+            text = text.replace(path, str(name))
         return type(error)(text)
 
 
