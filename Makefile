@@ -38,8 +38,8 @@ $(READY): pyproject.toml
 setup-runtimes: $(READY) $(JS)/node_modules ## Install the other runtimes that tests try if they are there; Chromium comes from your system
 	$(BIN)/pip install --quiet --editable '.[conformance]'
 
-setup-engines: $(READY) ## Install what docs/engines.md names but Ray, so that its blocks are tested; Spark needs Java
-	$(BIN)/pip install --quiet --editable '.[data]' pandas polars duckdb pyspark
+setup-engines: $(READY) ## Install Ray, its server, and what docs/engines.md names, so that they are tested; Spark needs Java
+	$(BIN)/pip install --quiet --editable '.[data,ray,serve]' pandas polars duckdb pyspark
 
 run: $(READY) ## Train the tutorial corpus, export it, tag "They ate the fish"
 	$(BIN)/lstm-deploy train --overwrite
