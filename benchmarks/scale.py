@@ -9,6 +9,7 @@ measured is a job, from nothing to its manifest. Writes ``results/scale-ray.json
 import argparse
 import json
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -44,6 +45,7 @@ def race(model: Path, sentences: list[list[str]], parts: int, rounds: int, addre
     }
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     first: dict[str, list[float]] = {name: [] for name in contenders}
+    busy: dict[str, list[float]] = {name: [] for name in contenders}
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "corpus")
         source.mkdir()
@@ -54,7 +56,7 @@ def race(model: Path, sentences: list[list[str]], parts: int, rounds: int, addre
         for round_ in range(rounds):
             for name, how in contenders.items():
                 output = Path(folder, f"{name}-{round_}")
-                start = time.perf_counter()
+                start, before = time.perf_counter(), _cpu_seconds()
                 ends: list[float] = []
                 engine = (
                     _timed(how["engine"](), lambda ends=ends: ends.append(time.perf_counter()))
@@ -65,12 +67,13 @@ def race(model: Path, sentences: list[list[str]], parts: int, rounds: int, addre
                     str(source), output, Tagging(model, threads=1), processes=how.get("processes"), engine=engine
                 )
                 seconds[name].append(time.perf_counter() - start)
+                if engine is None:  # of Ray's actors, which are nobody's children, it is not known
+                    busy[name].append(_cpu_seconds() - before)
                 if ends:
                     first[name].append(ends[0] - start)
                 outputs[name] = {record["sha256"] for record in manifest["parts"]}
                 print(f"{name}: {seconds[name][-1]:.1f} s", file=sys.stderr)
     tokens = manifest["totals"]["tokens"]
-    workers = {name: int(name.split()[1]) for name in contenders}
     return {
         "tokens": tokens,
         "rows": manifest["totals"]["rows"],
@@ -80,12 +83,18 @@ def race(model: Path, sentences: list[list[str]], parts: int, rounds: int, addre
                 "seconds": statistics.median(times),
                 "all_seconds": times,
                 "tokens_per_second": tokens / statistics.median(times),
-                "core_seconds_per_million_tokens": statistics.median(times) * workers[name] / tokens * 1e6,
             }
+            | ({"cpu_seconds_per_million_tokens": statistics.median(busy[name]) / tokens * 1e6} if busy[name] else {})
             | ({"first_part_seconds": statistics.median(first[name])} if first[name] else {})
             for name, times in seconds.items()
         },
     }
+
+
+def _cpu_seconds() -> float:
+    """Of this process and its children that have ended; who else is at work on the machine does not change it much."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def _timed(engine: Engine, ended: Callable[[], None]) -> Engine:
