@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("torch")
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -139,6 +141,10 @@ def _small_corpus(folder: Path) -> None:
     (folder / "words.json").write_text(json.dumps([word for word, _ in words]), encoding="utf-8")
     (folder / "tags.json").write_text('["DET", "NOUN", "VERB"]', encoding="utf-8")
     subprocess.run([sys.executable, "-c", SAVE], cwd=folder, check=True)
+    (folder / "corpus").mkdir()
+    for name in ("a", "b"):
+        pq.write_table(pa.table({"text": ["They ate the fish", "the cat"]}), folder / "corpus" / f"{name}.parquet")
+    (folder / "corpus" / "c.jsonl").write_text('{"tokens": ["the", "cat"]}\n', encoding="utf-8")
     (folder / "sentences.txt").write_text("They ate the fish\nthe cat saw a bird\n", encoding="utf-8")
 
 
