@@ -123,7 +123,7 @@ def killed(model: Path, source: Path, output: Path, processes: int, kills: int, 
     done = 0
     for _ in range(kills):
         with subprocess.Popen(command(model, source, output, processes), start_new_session=True) as job:
-            time.sleep(draw.uniform(0.5, 0.5 + 1.5 * seconds / kills))
+            time.sleep(draw.uniform(0.5, 0.5 + seconds / 3))
             if job.poll() is None:
                 os.killpg(job.pid, signal.SIGKILL)
         done = len(list(output.glob("*.parquet")))
