@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..errors import InputError
+from ..errors import InputError, OutOfMemoryError
 from .columns import bad_rows
 from .rows import CHUNK_TOKENS, TOKENS, Bad, Chunk, Columns, Reading, Tagged, preview
 
@@ -118,6 +118,11 @@ class TableSource:
     def _damage(self) -> Iterator[None]:
         try:
             yield
+        except pa.ArrowMemoryError as e:
+            raise OutOfMemoryError(
+                f"{self._path}: a batch of its rows does not fit into memory ({_one_line(e)}); pass fewer --processes, "
+                "or write it in smaller row groups"
+            ) from e
         except (pa.ArrowException, OSError) as e:
             if isinstance(e, InputError):
                 raise

@@ -58,8 +58,8 @@ def tag_corpus(
     if tagging.scores and (without := [part for part in parts if part.kind not in SCORED]):
         raise InputError(f"{without[0].path}: {without[0].kind} has no place for scores; leave --scores out")
     layout, parts = _layout(Path(source), output, parts)
-    _refuse_nested(Path(source), layout.root)
     _refuse_itself(parts, layout.root)
+    _refuse_nested(Path(source), layout.root, parts)
     with held(layout.lock):
         ledger = Ledger(layout, job_of(tagging), source)
         ledger.open(parts, overwrite=overwrite)
@@ -97,8 +97,10 @@ def _layout(source: Path, output: Path, parts: list[Part]) -> tuple[Layout, list
     return Layout.of_file(output), [replace(part, name=output.name)]
 
 
-def _refuse_nested(source: Path, root: Path) -> None:
-    if source.is_dir() and root.resolve().is_relative_to(source.resolve()):
+def _refuse_nested(source: Path, root: Path, parts: list[Part]) -> None:
+    inside = source.is_dir() and root.resolve().is_relative_to(source.resolve())
+    # Of a pattern: what an earlier run has written there.
+    if inside or (not source.exists() and any(part.path.resolve().is_relative_to(root.resolve()) for part in parts)):
         raise OutputError(f"{root}: inside the input, which would then hold its own output; pass a folder beside it")
 
 

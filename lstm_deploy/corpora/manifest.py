@@ -110,6 +110,8 @@ class Ledger:
         Raises:
             OutputError: the outputs are another job's or nobody's, unless ``overwrite``; or cannot be written.
         """
+        if overwrite:
+            self._forget(parts)
         found = None if overwrite else self._found()
         claimed = set(found["outputs"]) if found else set()
         if not overwrite:
@@ -158,6 +160,19 @@ class Ledger:
         )
         self._layout.progress.unlink(missing_ok=True)
         return manifest
+
+    def _forget(self, parts: list[Part]) -> None:
+        """Outputs of the job before that this one does not replace go: whoever reads the folder would take them in."""
+        try:
+            before = {record["part"] for record in json.loads(self._layout.manifest.read_bytes())["parts"]}
+        except (OSError, ValueError, TypeError, KeyError):
+            return
+        for name in before - {part.name for part in parts}:
+            if not (self._layout.root / name).resolve().is_relative_to(self._layout.root.resolve()):
+                continue  # no manifest of ours
+            with _writing(self._layout.root / name):
+                (self._layout.root / name).unlink(missing_ok=True)
+                self._layout.rejects_of(name).unlink(missing_ok=True)
 
     def _found(self) -> dict[str, Any] | None:
         """The manifest of an earlier run of this same job."""

@@ -2,6 +2,7 @@
 
 import glob
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
@@ -102,17 +103,12 @@ def find_parts(source: str, kind: Kind | None, columns: tuple[str, ...]) -> list
     if path.is_file():
         base, found = path.parent, [path]
     elif path.is_dir():
-        base = path
-        found = [
-            Path(folder, name)
-            for folder, _, names in os.walk(path, followlinks=True)
-            for name in names
-            if not any(piece[0] in "._" for piece in Path(folder, name).relative_to(path).parts)
-        ]
+        base, found = path, list(_below(path))
     else:
         base = _fixed(source)
         found = [Path(name) for name in glob.glob(source, recursive=True) if Path(name).is_file()]  # noqa: PTH207
-        found = [each for each in found if each.name[0] not in "._"]
+    if not path.is_file():
+        found = [each for each in found if not any(piece[0] in "._" for piece in each.relative_to(base).parts)]
     if not found:
         raise InputError(
             f"{source}: no files; expected a file, a folder with some, or a pattern in quotes that fits some"
@@ -124,8 +120,23 @@ def find_parts(source: str, kind: Kind | None, columns: tuple[str, ...]) -> list
         except OSError as e:
             raise InputError(f"{each}: cannot read ({e.strerror}); pass existing, readable files") from e
         name = str(PurePosixPath(each.relative_to(base)))
+        if not name.isascii() and any("\udc80" <= char <= "\udcff" for char in name):
+            raise InputError(f"{name!a}: a file name that is not UTF-8, which no manifest can hold; rename it")
         parts.append(Part(name, each, kind or kind_of(each, columns), status.st_size, status.st_mtime_ns))
     return sorted(parts, key=lambda part: part.name)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Files at any depth; a folder that links lead to twice is read once."""
+    seen = set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        status = Path(here).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        yield from (Path(here, name) for name in names)
 
 
 def is_pattern(source: str) -> bool:

@@ -155,3 +155,26 @@ def test_a_log_whose_last_line_is_cut_off_does_not_spoil_the_next(tmp_path):
     (tmp_path / "out/_progress.jsonl").write_bytes(b'{"part": "a.t')
     assert _tag(tmp_path / "a.txt", tmp_path / "out")["complete"]
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["_manifest.json", "a.txt"]
+
+
+def test_overwrite_takes_away_parts_that_the_input_no_longer_has(tmp_path):
+    source, output = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in ("a.txt", "b.txt"):
+        (source / name).write_text("They ate\n")
+    _tag(source, output)
+    (output / "mine.txt").write_text("kept")
+    (source / "b.txt").unlink()
+    _tag(source, output, overwrite=True)
+    assert sorted(path.name for path in output.iterdir()) == ["_manifest.json", "a.txt", "mine.txt"]
+
+
+def test_a_pattern_leaves_out_what_is_no_part_and_links_lead_nowhere_twice(tmp_path):
+    source = tmp_path / "in"
+    (source / "_rejects").mkdir(parents=True)
+    (source / "sub").mkdir()
+    for name in ("_rejects/a.txt", "sub/b.txt"):
+        (source / name).write_text("They ate\n")
+    (source / "sub" / "again").symlink_to(source)
+    assert [record["part"] for record in _tag(source, tmp_path / "out")["parts"]] == ["sub/b.txt"]
+    assert [record["part"] for record in _tag(source / "*/*.txt", tmp_path / "out2")["parts"]] == ["sub/b.txt"]
