@@ -111,6 +111,26 @@ def test_output_file_appears_when_all_is_done(folder):
     assert not [path for path in folder.iterdir() if "never" in path.name]
 
 
+def test_what_is_tagged_part_by_part_asks_for_a_folder_and_its_options_for_files(folder):
+    for arguments, says in [
+        (["run", "--input", "."], "give --output, a folder for its parts, too"),
+        (["run", "--input", "exported", "--input-format", "text"], "give --output"),
+        (["run", "--input", "x.parquet"], "give --output"),
+        (["run", "--on-error", "skip", "x"], "--on-error is for files"),
+        (["run", "--input", "exported", "--output", "o", "--format", "jsonl"], "--format is for one stream"),
+        (["run", "--input", "exported", "--output", "o", "--window", "9"], "--window is for one stream"),
+    ]:
+        _fails(_run(*arguments), says, code=2)
+
+
+def test_ray_options_need_ray(folder):
+    pytest.importorskip("pyarrow")
+    for option, says in {"--gpus": "--gpus is for Ray", "--num-actors": "--num-actors is for Ray"}.items():
+        _fails(_run("run", "--input", "exported", "--output", "o", option, "1"), says, code=2)
+    both = ["--engine", "ray", "--processes", "2"]
+    _fails(_run("run", "--input", "exported", "--output", "o", *both), "give --num-actors", code=2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -118,8 +138,6 @@ def test_output_file_appears_when_all_is_done(folder):
         (["run", "--model", "x.txt", "x"], "not an ONNX model"),
         (["run", "--model", ".", "x"], "cannot open the model file"),
         (["run", "--input", "no.txt"], "no.txt: cannot read"),
-        (["run", "--input", "."], "cannot read (Is a directory)"),
-        (["run", "--input", "exported", "--input-format", "text"], "cannot read"),
         (["run", "--input", "x.doc"], "unknown kind of file"),
         (["run", "--output", "no/out.txt", "x"], "no/out.txt: cannot write"),
         (["run", "--output", "exported", "x"], "exported: cannot write"),
