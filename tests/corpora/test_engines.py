@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import shutil
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -93,7 +94,8 @@ def test_duckdb(tagger, expected):
     assert sorted(map(repr, rows)) == sorted(map(repr, zip(ROWS * 2000, expected * 2000, strict=True)))
 
 
-def test_spark(tagger, expected, tmp_path):
+def test_spark(tagger, expected, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)  # else the first python3 of PATH
     pytest.importorskip("pyspark")
     pytest.importorskip("pandas")
     from pyspark.errors import PySparkException
