@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_graph import FORMS, _random_inputs, _row
 
@@ -69,7 +69,10 @@ def test_an_int8_answer_does_not_depend_on_the_rest_of_a_large_batch(
     """The scale of the states is fixed, so nothing is measured over the batch; only additions may change order."""
     folder = tmp_path_factory.mktemp("alone")
     (folder / "dev.conll").write_text(GOLD)
-    predictor, _ = _export(make_tagger(seed, 2.0, layers=layers), folder / "m.onnx", "int8", folder / "dev.conll")
+    try:
+        predictor, _ = _export(make_tagger(seed, 2.0, layers=layers), folder / "m.onnx", "int8", folder / "dev.conll")
+    except ParityError:  # weights at random that do not bear int8: refused, so there is no file to look at
+        assume(False)
     inputs = _random_inputs(predictor.session, lengths, seed)
     whole = predictor.session.run(inputs).log_probs
     for i, n in enumerate(lengths):
