@@ -15,9 +15,10 @@ from typing import Any, BinaryIO, TypeVar, get_args
 import click
 
 from . import __version__
+from .corpora.parts import KINDS, TABLES, is_pattern, kind_named
+from .corpora.rows import ON_ERROR, Columns
 from .errors import InputError, LstmDeployError, ModelFileError, OutputError, SmallerBatchesWarning
 from .formats import (
-    FORMATS,
     OUTPUT_FORMATS,
     Format,
     LineReader,
@@ -462,7 +463,7 @@ def _corpus_options(command: _F) -> _F:
         click.option("--scores", is_flag=True, default=None, help="Corpus: a column of probabilities, too."),
         click.option(
             "--on-error",
-            type=click.Choice(["fail", "skip", "null"]),
+            type=click.Choice(ON_ERROR),
             help="Corpus: rows that cannot be tagged end the job, are left out, or stay without tags [fail].",
         ),
         click.option(
@@ -489,8 +490,6 @@ def _corpus_options(command: _F) -> _F:
 
 def _is_corpus(source: Path | None, kind: str | None, output: Path | None, corpus: dict[str, Any]) -> bool:
     """Whether the input is files to be tagged part by part, not one stream of sentences."""
-    from .corpora.parts import TABLES, is_pattern, kind_named
-
     option = f"--{next(iter(corpus)).replace('_', '-')}" if corpus else ""
     if source is None or str(source) == "-":
         if corpus:
@@ -522,7 +521,6 @@ def _run_corpus(ctx: click.Context, model: Path, chosen: str, corpus: dict[str, 
 
     require("pyarrow")
     from .corpora.job import tag_corpus
-    from .corpora.rows import Columns
     from .corpora.tagging import Tagging
 
     columns = Columns(corpus.get("text_column"), corpus.get("tags_column", "tags"))
@@ -579,7 +577,7 @@ def _engine(corpus: dict[str, Any], provider: Provider) -> Any:
 )
 @click.option(
     "--input-format",
-    type=click.Choice([*FORMATS, "csv", "tsv", "parquet", "arrow"]),
+    type=click.Choice(KINDS),
     help="What the input is, where its name does not say.",
 )
 @click.option("--output", type=_PATH, help="File, or folder of parts; each appears when it is done [standard output].")

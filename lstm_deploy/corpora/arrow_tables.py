@@ -1,6 +1,6 @@
 """Parts of Parquet and Arrow: a row is a row, and new columns stand behind the others."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..errors import InputError, OutOfMemoryError
-from .columns import bad_rows
+from .columns import bad_rows, is_clean, is_list, is_text, value_type
 from .rows import CHUNK_TOKENS, TOKENS, Bad, Chunk, Columns, Reading, Tagged, preview
 
 _READ_BYTES = 1 << 22
@@ -103,15 +103,16 @@ class TableSource:
             mapped.seek(0)
             file = pa.ipc.open_file(mapped)
             batches: Iterator[pa.RecordBatch] = map(file.get_batch, range(file.num_record_batches))
-            return self._counted(mapped, batches), file.schema
+            shares = ((i + 1) / file.num_record_batches for i in range(file.num_record_batches))
+            return self._counted(batches, lambda: next(shares)), file.schema
         mapped.seek(0)
         self.streamed = True
         stream = pa.ipc.open_stream(mapped)
-        return self._counted(mapped, iter(stream)), stream.schema
+        return self._counted(iter(stream), lambda: mapped.tell() / self._size), stream.schema
 
-    def _counted(self, mapped: pa.MemoryMappedFile, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def _counted(self, batches: Iterator[pa.RecordBatch], share: Callable[[], float]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            self._read = mapped.tell() / self._size
+            self._read = share()
             yield batch
 
     @contextmanager
@@ -141,35 +142,17 @@ def _column(part: str, schema: pa.Schema, columns: Columns) -> str:
     if schema.names.count(name) > 1:
         raise InputError(f"{part}: {schema.names.count(name)} columns {name}; expected one; rename the others")
     kind = schema.field(name).type
-    if not (_is_text(kind) or (_is_list(kind) and _is_string(kind.value_type))):
+    if not (_is_text(kind) or (is_list(kind) and is_text(value_type(kind.value_type)))):
         raise InputError(
             f"{part}: column {name} is {kind}; expected strings or lists of strings; pass --text-column NAME"
         )
     return name
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return any(
-        test(kind)
-        for test in (
-            pa.types.is_list,
-            pa.types.is_large_list,
-            pa.types.is_fixed_size_list,
-            pa.types.is_list_view,
-            pa.types.is_large_list_view,
-        )
-    )
-
-
-def _is_string(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
 def _is_text(kind: pa.DataType) -> bool:
     """Strings, or bytes that ought to be some."""
     tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
-    return _is_string(kind) or any(test(kind) for test in tests)
+    return is_text(value_type(kind)) or any(test(kind) for test in tests)
 
 
 def _cut(batch: pa.RecordBatch, name: str, text: bool, start: int) -> Iterator[Chunk]:
@@ -202,7 +185,7 @@ def _plain(column: pa.Array) -> pa.Array:
 
 
 def _chunk(batch: pa.RecordBatch, column: pa.Array, text: bool, start: int) -> Chunk:
-    found = bad_rows(column)
+    found = {} if is_clean(column) else bad_rows(column)
     if not text and column.null_count:
         nulls = np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False)).tolist()
         found = dict(sorted((found | dict.fromkeys(nulls, "null; expected a list of tokens")).items()))
@@ -242,7 +225,7 @@ def _value(column: pa.Array, row: int) -> str:
         value = column[row].as_py()
     except UnicodeDecodeError:
         one = column.slice(row, 1)
-        value = (one.flatten() if _is_list(one.type) else one).view(pa.binary()).to_pylist()
+        value = (one.flatten() if is_list(one.type) else one).view(pa.binary()).to_pylist()
         value = b" ".join(item or b"" for item in value)
     return "" if value is None else preview(value)
 

@@ -151,7 +151,7 @@ def bad_rows(column: Any, predictor: Predictor | None = None) -> dict[int, str]:
         TypeError: ``column`` is neither.
     """
     arrays = _plain_chunks(column)
-    if all(_is_text(array.type) or pa.types.is_null(array.type) for array in arrays):
+    if all(is_text(array.type) or pa.types.is_null(array.type) for array in arrays):
         strings = [array.cast(pa.string()) if pa.types.is_null(array.type) else array for array in arrays]
         tokens = pa.chunked_array(strings, strings[0].type if strings else pa.string())
         return _reasons(tokens, np.arange(len(tokens)), "null text", "text that is not valid UTF-8", None)
@@ -159,6 +159,20 @@ def bad_rows(column: Any, predictor: Predictor | None = None) -> dict[int, str]:
     rows = np.repeat(np.arange(len(lists.lengths)), lists.lengths)
     check = _unknown(predictor) if predictor else None
     return _reasons(lists.tokens, rows, "a null token", "a token that is not valid UTF-8", check)
+
+
+def is_clean(column: Any) -> bool:
+    """Whether `bad_rows` would find none without a predictor, and no row is null: in Arrow, without a Python object."""
+    array = _decoded(column)
+    if array.null_count:
+        return False
+    array.validate()
+    values = _decoded(array.flatten()) if is_list(array.type) else array  # of a slice its own, not what it is cut from
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return not values.null_count
 
 
 @dataclass(frozen=True)
@@ -229,20 +243,22 @@ def _decoded(array: Any) -> Any:
     return array
 
 
-def _value_type(kind: Any) -> Any:
+def value_type(kind: Any) -> Any:
     """The type of what stands in a column, without what `_decoded` takes off."""
     if isinstance(kind, pa.BaseExtensionType):
-        return _value_type(kind.storage_type)
+        return value_type(kind.storage_type)
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        return _value_type(kind.value_type)
+        return value_type(kind.value_type)
     return kind
 
 
-def _is_text(kind: Any) -> bool:
+def is_text(kind: Any) -> bool:
+    """Whether a type is one of strings."""
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
-def _is_list(kind: Any) -> bool:
+def is_list(kind: Any) -> bool:
+    """Whether a type is one of lists."""
     tests = ("is_list", "is_large_list", "is_fixed_size_list", "is_list_view", "is_large_list_view")
     return any(getattr(pa.types, test)(kind) for test in tests)
 
@@ -255,13 +271,13 @@ def check_lists(column: Any, cure: str = "the model's own tokenizer") -> Any:
     """
     if not isinstance(column, pa.Array | pa.ChunkedArray):
         raise TypeError(f"expected a pyarrow Array or ChunkedArray of token lists, got {type(column).__name__}")
-    kind = _value_type(column.type)
-    if _is_text(kind):
+    kind = value_type(column.type)
+    if is_text(kind):
         raise TypeError(
             f"expected a column of token lists, got one of text ({column.type}); cut it into tokens first, with {cure}"
         )
-    values = _value_type(kind.value_type) if _is_list(kind) else kind
-    if not (pa.types.is_null(values) or (_is_list(kind) and _is_text(values))):
+    values = value_type(kind.value_type) if is_list(kind) else kind
+    if not (pa.types.is_null(values) or (is_list(kind) and is_text(values))):
         raise TypeError(f"expected a column of token lists (list<string>), got {column.type}")
     return column
 
@@ -305,8 +321,8 @@ def check_text(column: Any) -> Any:
     Raises:
         TypeError: it is not.
     """
-    kind = _value_type(column.type)
-    if not (_is_text(kind) or pa.types.is_null(kind)):
+    kind = value_type(column.type)
+    if not (is_text(kind) or pa.types.is_null(kind)):
         raise TypeError(f"expected a column of text, got {column.type}; a column of token lists is tagged as it is")
     return column
 

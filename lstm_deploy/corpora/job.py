@@ -13,14 +13,13 @@ from tqdm import tqdm
 from ..errors import InputError, OutputError
 from ..providers import available_cores
 from .manifest import Layout, Ledger, held, job_of
-from .parts import KINDS, Kind, Part, find_parts, kind_named
+from .parts import Kind, Part, find_parts, kind_named
 from .processes import Outcomes, Progress, Task, tag_here, tag_in_processes
-from .tagging import ON_ERROR, SCORED, Record, Tagging
+from .tagging import SCORED, Record, Tagging
 
 _PROGRESS_DELAY = 1.0
 Engine = Callable[[Tagging, Sequence[Task], Progress], Outcomes]
 """Gives each task and what became of it, in any order; closed, it writes nothing any more."""
-__all__ = ["KINDS", "ON_ERROR", "Engine", "tag_corpus"]
 
 
 def tag_corpus(
@@ -73,6 +72,7 @@ def tag_corpus(
         said, failed = "", {}
         if tasks:
             run = engine or _local(processes)
+            # Closed: no process works on when the lock is let go.
             with _Bar(parts, tasks) as bar, closing(run(tagging, tasks, bar.update)) as outcomes:
                 failed = _run(outcomes, tagging, ledger, bar)
                 said = bar.rate()
@@ -114,15 +114,14 @@ def _refuse_itself(parts: list[Part], root: Path) -> None:
 def _run(outcomes: Outcomes, tagging: Tagging, ledger: Ledger, bar: "_Bar") -> dict[str, str]:
     """Keeps what is done; name and reason of parts that could not be read, where rows may be bad and so may they."""
     failed = {}
-    with closing(outcomes):  # no process works on when the lock is let go
-        for task, outcome in outcomes:
-            if isinstance(outcome, Record):
-                ledger.add(outcome)
-                bar.done(task.part)
-            elif tagging.on_error == "fail" or not isinstance(outcome, InputError):
-                raise outcome
-            else:
-                failed[task.part.name] = str(outcome)
+    for task, outcome in outcomes:
+        if isinstance(outcome, Record):
+            ledger.add(outcome)
+            bar.done(task.part)
+        elif tagging.on_error == "fail" or not isinstance(outcome, InputError):
+            raise outcome
+        else:
+            failed[task.part.name] = str(outcome)
     return failed
 
 

@@ -1,4 +1,4 @@
-"""What a job is, what of it is done, and the manifest of what came out: no clock in it: same job, same bytes."""
+"""What a job is, what of it is done, and the manifest of what came out, without a clock: same job, same bytes."""
 
 import hashlib
 import json

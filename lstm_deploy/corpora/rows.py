@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from ..errors import InputError
 from ..tokenizer import Tokenizer
@@ -10,6 +10,9 @@ from ..tokenizer import Tokenizer
 if TYPE_CHECKING:
     import pyarrow as pa
 
+OnError = Literal["fail", "skip", "null"]
+ON_ERROR: tuple[OnError, ...] = get_args(OnError)
+"""What becomes of a row that cannot be tagged."""
 CHUNK_TOKENS = 1 << 15
 """Tokens of a chunk, about; a longer row is a chunk."""
 _PREVIEW = 1000

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, get_args
+from typing import Any, BinaryIO, Literal
 
 import pyarrow.compute as pc
 
@@ -25,12 +25,10 @@ from .csv_tables import CsvSink, CsvSource
 from .json_lines import JsonSink, json_rows
 from .lines import LineSource
 from .parts import Kind, Part
-from .rows import Bad, Chunk, Columns, Reading, Sink, Source, Tagged, preview
+from .rows import Bad, Chunk, Columns, OnError, Reading, Sink, Source, Tagged, preview
 from .sentences import ColumnSink, ConlluSink, TextSink, column_rows, conllu_rows, text_rows
 from .tokenizing import Tokens, as_rows, tokens_of
 
-OnError = Literal["fail", "skip", "null"]
-ON_ERROR: tuple[OnError, ...] = get_args(OnError)
 SCORED: tuple[Kind, ...] = ("jsonl", "csv", "tsv", "parquet", "arrow")
 """Kinds that have a place for probabilities."""
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
