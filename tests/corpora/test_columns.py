@@ -9,7 +9,7 @@ from model_files import CHARACTERS, CHARACTERS_CRF, SUBWORD, SUBWORD_INT8
 
 from lstm_deploy import Predictor
 from lstm_deploy.corpora import columns
-from lstm_deploy.corpora.columns import bad_rows, start_lists, tag_lists
+from lstm_deploy.corpora.columns import bad_rows, is_clean, start_lists, tag_lists
 from lstm_deploy.errors import InputError, UnknownCharacterError, UnknownWordError
 
 WORDS = ["the", "cat", "ate", "fish", "Ann", "Oslo", "Mr.", "東京", ".", "3"]
@@ -166,3 +166,14 @@ def test_pieces_in_flight(subword):
     for work, part in reversed(list(zip(works, parts, strict=True))):
         assert work.result().tags.to_pylist() == _expected(subword, part.to_pylist())
     start_lists(subword, parts[0]).cancel()
+
+
+@given(st.lists(st.none() | st.lists(st.none() | st.binary(max_size=4), max_size=3), max_size=6), st.integers(0, 5))
+@settings(max_examples=300)
+def test_a_column_is_clean_where_no_row_is_bad_or_null(given, start):
+    raw = pa.array(given, pa.list_(pa.binary()))
+    lists = pa.ListArray.from_arrays(raw.offsets, raw.values.view(pa.string()), mask=raw.is_null())
+    for column in (lists.slice(start), lists.slice(0, start)):
+        assert is_clean(column) == (not bad_rows(column) and not column.null_count)
+    text = raw.values.view(pa.string()).slice(start)
+    assert is_clean(text) == (not bad_rows(text))
