@@ -19,10 +19,12 @@ EWT_TRAIN = $(CORPORA)/ud-english-ewt/en_ewt-ud-train.conllu.xz
 TAUGHT = OMP_NUM_THREADS=1 $(TEACHER)/bin/python recipes/teacher/teacher.py train --train $(EWT_TRAIN) \
 	--dev $(CORPORA)/ud-english-ewt/en_ewt-ud-dev.conllu.xz
 JS := clients/javascript
+# How long `make fuzz` runs.
+MINUTES ?= 60
 # What the page shows.
 MODEL ?= exported/en-upos-small.onnx
 
-.PHONY: help setup setup-runtimes setup-engines runtimes web gpu run test test-slow test-wheel lint treebank bench bench-peers bench-javascript bench-forms models labels genres bench-models gallery clean
+.PHONY: help setup setup-runtimes setup-engines runtimes web gpu run test test-slow test-wheel lint treebank bench bench-peers bench-javascript bench-forms models labels genres bench-models gallery fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -138,6 +140,9 @@ $(JS)/node_modules: $(JS)/package-lock.json
 gallery: $(READY) ## Write docs/gallery.md: our exporter and both of PyTorch's on the gallery's modules; about 10 minutes
 	$(BIN)/pip install --quiet "onnxscript>=0.5"
 	$(BIN)/python -m tests.export.gallery.table
+
+fuzz: $(READY) ## Fuzz what reads things from outside, an hour; goes on where it was stopped; writes docs/robustness.md
+	$(BIN)/python -m tests.fuzz.campaign --minutes $(MINUTES) --output benchmarks/results/fuzz.json --page docs/robustness.md
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .wheel-venv $(PEERS) $(TEACHER) $(JS)/node_modules site dist build checkpoint checkpoints exported/tagger.onnx exported/ewt.onnx exported/ewt-int8.onnx
