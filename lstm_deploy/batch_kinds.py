@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .crf import Crf
-from .decoding import FlatTags, TaggedSentence, decode, probabilities
+from .decoding import FlatTags, TaggedSentence, check_chances, decode, probabilities
 from .encoding import Encoder, Inputs, Types
 from .session import Scores
 
@@ -165,7 +165,7 @@ class ColumnBatch:
         if found.scores is not None:
             chances = probabilities(answer, lengths, self.column.crf)
             assert chances is not None  # the answer has scores where the column has room for them
-            found.scores[places] = chances[valid]
+            found.scores[places] = check_chances(chances[valid])
         return []
 
     def _places(self, lengths: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -33,6 +33,7 @@ from .formats import (
     read_sentences,
     writer_for,
 )
+from .inspection import printable
 from .metadata import COLUMNS, Column
 from .models import EXPORTED, default_model, find_model, installed_models
 from .providers import Arena, CudaOptions, Provider
@@ -75,6 +76,20 @@ class _Templates(click.ParamType):
         return tuple(names)
 
 
+class _Digest(click.ParamType):
+    """A SHA-256."""
+
+    name = "digest"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch("[0-9a-fA-F]{64}", value):
+            self.fail(f"{value!r:.80} is no SHA-256; expected 64 hexadecimal digits.", param, ctx)
+        return value
+
+
+_DIGEST = _Digest()
+
+
 class _Rate(click.FloatRange):
     """A number in a range; unlike its parent it refuses nan, which is below and above nothing."""
 
@@ -103,7 +118,7 @@ class _Commands(click.Group):
             _discard_standard_output()
             ctx.exit(0)
         except LstmDeployError as e:
-            raise click.ClickException(" ".join(str(e).split())) from e
+            raise click.ClickException(printable(" ".join(str(e).split()))) from e
         except OSError as e:  # a file or stream that no reader or writer of ours stands for
             _discard_standard_output()
             where = e.filename or "standard output"
@@ -597,6 +612,7 @@ def _engine(corpus: dict[str, Any], provider: Provider) -> Any:
     help="What a sentence of text is: a line, or what the model's rules find in a paragraph [lines].",
 )
 @click.option("--segmenter", type=_MODEL, help="File or name of what finds words and sentences in raw text.")
+@click.option("--sha256", type=_DIGEST, help="What the model file's SHA-256 has to be (`inspect --sha256`).")
 @_corpus_options
 @_cuda_options
 @click.pass_context
@@ -616,6 +632,7 @@ def run(
     margin: int | None,
     unit: str | None,
     segmenter: Path | None,
+    sha256: str | None,
     corpus: dict[str, Any],
     cuda: CudaOptions | None,
 ) -> None:
@@ -645,6 +662,7 @@ def run(
     model = model or default_model()
     if _is_corpus(source, input_format, output, corpus):
         settings = {"provider": provider, "threads": threads, "batch_tokens": batch_tokens, "cuda": cuda}
+        settings["sha256"] = sha256
         _run_corpus(ctx, model, chosen, corpus, settings)
         return
     lines = None if texts else LineReader(source or "-")
@@ -652,7 +670,8 @@ def run(
     raw = _is_raw(segmenter, unit, kind)
     if cuda and len(cuda.devices) > 1 and is_streaming(model):
         raise click.UsageError("a streaming file runs on one GPU: give --device once")
-    predictor = open_predictor(model, provider, threads=threads, batch_tokens=batch_tokens, cuda=cuda)
+    settings = {"threads": threads, "batch_tokens": batch_tokens, "cuda": cuda}
+    predictor = open_predictor(model, provider, sha256=sha256, **settings)
     _say_provider(provider, predictor)
     _refuse_segmenter(model, predictor)
     if isinstance(predictor, StreamingPredictor):
@@ -929,10 +948,9 @@ def _npm_folder(given: Path | None) -> Path | None:
 
 def _sentences_of(model: Path, source: Path) -> list[Any]:
     """Tokens of each sentence of a corpus or text."""
-    from .metadata import ModelMetadata
-    from .modelfile import read_model_file
+    from .admission import admit
 
-    metadata = ModelMetadata.from_properties(read_model_file(model).properties, source=str(model))
+    _, metadata = admit(model)
     found = read_sentences(LineReader(source), format_of(source), metadata.tokenizer)
     sentences = [s.tokens for s in found if s.tokens]
     if not sentences:
@@ -1023,7 +1041,7 @@ def doctor(model: Path | None, provider: str | None, timeout: float, as_json: bo
 @click.option("--json", "as_json", is_flag=True, help="A JSON list.")
 def models(as_json: bool) -> None:
     """List the model files that can be named: those in exported/ here, and those that came with the package."""
-    from .inspection import printable, summarize_models
+    from .inspection import summarize_models
 
     summaries = summarize_models(installed_models())
     if as_json:
@@ -1039,15 +1057,22 @@ def models(as_json: bool) -> None:
 @main.command()
 @click.argument("model", type=_MODEL, default=default_model)
 @click.option("--json", "as_json", is_flag=True, help="Everything, words and golden cases too, as one JSON object.")
-def inspect(model: Path, as_json: bool) -> None:
-    """Show what MODEL says of itself: graph, inputs, tags, training, proof.
+@click.option("--sha256", is_flag=True, help="Its SHA-256 alone, for `run --sha256` and Predictor.load(sha256=).")
+def inspect(model: Path, as_json: bool, sha256: bool) -> None:
+    """Show what MODEL says of itself: graph, inputs, tags, training, proof. Runs nothing of it.
 
     \b
     lstm-deploy inspect exported/tagger.onnx
+    lstm-deploy inspect exported/tagger.onnx --sha256
     """
-    from .inspection import describe, inspect_model, printable
+    from .inspection import describe, inspect_model
 
+    if as_json and sha256:
+        raise click.UsageError("--json has the SHA-256 too; give one of --json and --sha256.")
     report = inspect_model(model)
+    if sha256:
+        click.echo(report["sha256"])
+        return
     click.echo(printable(json.dumps(report, ensure_ascii=False)) if as_json else describe(report))
 
 

@@ -8,7 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .crf import Crf
+from .errors import ModelFileError
 from .session import Scores
+
+_CERTAIN = 1.001
+"""The probability of a tag without a rival, as far as float32 may be off."""
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -80,7 +84,7 @@ def decode(
             TaggedSentence(tokens, flat_tags[start:end], ())
             for tokens, (start, end) in zip(sentences, spans, strict=True)
         ]
-    flat_scores = tuple(chances[valid].tolist())
+    flat_scores = tuple(check_chances(chances[valid]).tolist())
     return [
         TaggedSentence(tokens, flat_tags[start:end], flat_scores[start:end])
         for tokens, (start, end) in zip(sentences, spans, strict=True)
@@ -91,7 +95,21 @@ def decode_one(tokens: tuple[str, ...], scores: Scores, tags: Sequence[str], crf
     """`decode` for one sentence alone: few array calls, of which each is dear beside so little work."""
     found = tuple([tags[i] for i in scores.tag_ids[0].tolist()])
     chances = probabilities(scores, np.array([len(tokens)]), crf)
-    return TaggedSentence(tokens, found, () if chances is None else tuple(chances[0].tolist()))
+    return TaggedSentence(tokens, found, () if chances is None else tuple(check_chances(chances[0]).tolist()))
+
+
+def check_chances(chances: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """``chances`` of any shape, of real tokens, if they can be probabilities.
+
+    Raises:
+        ModelFileError: they cannot; a graph whose weights are out of range gives nan.
+    """
+    if chances.size and not (chances.min() >= 0 and chances.max() <= _CERTAIN):
+        raise ModelFileError(
+            f"the model's scores are no probabilities (from {chances.min()} to {chances.max()}; expected 0 to 1); its "
+            "file is damaged or was not made by `lstm-deploy export`: see `lstm-deploy verify`"
+        )
+    return chances
 
 
 def probabilities(

@@ -12,6 +12,8 @@
     ├── OutputError (OSError)                  a result cannot be written
     ├── ModelFileError (ValueError)            a model file cannot be used
     │   ├── NotOnnxError                       it is not an ONNX file
+    │   ├── UnsafeModelError                   it has what no tagger has: it is not given to onnxruntime
+    │   ├── DigestError                        it is another file than the digest asked for
     │   ├── MissingMetadataError               it is ONNX, but not one that lstm-deploy wrote
     │   ├── FormatVersionError                 it is newer than this lstm-deploy
     │   └── MetadataError                      its metadata is broken or contradicts its graph
@@ -66,6 +68,14 @@ class ModelFileError(LstmDeployError, ValueError):
 
 class NotOnnxError(ModelFileError):
     """The file is not an ONNX model."""
+
+
+class UnsafeModelError(ModelFileError):
+    """The file has something that FORMAT.md (section 12) forbids, or exceeds its limits; onnxruntime never saw it."""
+
+
+class DigestError(ModelFileError):
+    """The file's SHA-256 is not the one that was asked for."""
 
 
 class MissingMetadataError(ModelFileError):

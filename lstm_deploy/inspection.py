@@ -1,16 +1,15 @@
 """Everything a model file says of itself, as a JSON object and for people. Opens no session."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .admission import admit
 from .card import describe_card
 from .errors import MetadataError, ModelFileError
-from .metadata import FORMAT_VERSION, PREFIX, ModelMetadata
-from .modelfile import read_model_file
+from .metadata import FORMAT_VERSION, PREFIX
 from .models import Installed
 
 _FORBIDDEN = -1e4
@@ -24,14 +23,11 @@ def inspect_model(path: str | Path) -> dict[str, Any]:
     Raises:
         ModelFileError: it is not one of ours.
     """
-    file = read_model_file(path)
-    metadata = ModelMetadata.from_properties(file.properties, source=str(path))
-    with Path(path).open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    file, metadata = admit(path)
     return {
         "file": str(path),
         "bytes": file.size,
-        "sha256": digest,
+        "sha256": file.sha256,
         "format_version": int(file.properties.get(PREFIX + "format_version", FORMAT_VERSION)),
         "graph_form": metadata.graph_form,
         "runtimes": metadata.runtimes,
@@ -71,8 +67,7 @@ def summarize_models(models: Iterable[Installed]) -> list[dict[str, Any]]:
     for model in models:
         entry: dict[str, Any] = {"name": model.name, "path": str(model.path), "bundled": model.bundled}
         try:
-            file = read_model_file(model.path)
-            metadata = ModelMetadata.from_properties(file.properties, source=str(model.path))
+            file, metadata = admit(model.path)
         except ModelFileError as e:
             found.append(entry | {"about": str(e)})
             continue

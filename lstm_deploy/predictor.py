@@ -80,6 +80,7 @@ class Predictor:
         threads: int | None = None,
         batch_tokens: int | None = None,
         cuda: CudaOptions | None = None,
+        sha256: str | None = None,
     ) -> "Predictor":
         """The predictor for a file made by ``lstm-deploy export``.
 
@@ -92,16 +93,21 @@ class Predictor:
             batch_tokens: cells (rows x longest row) of a batch, the memory taken grows with it;
                 default: what is fastest for the file's graph form, on CUDA what fills a large GPU.
             cuda: devices, memory, precision of products on CUDA.
+            sha256: what the SHA-256 of the file has to be, 64 hexadecimal digits (`lstm-deploy inspect --sha256`
+                prints it). A file from elsewhere is then the one that was looked at, to the last bit.
 
         Raises:
             ModelFileError: the file is missing, not one of ours, contradicts itself, or is a streaming one.
+            UnsafeModelError: it has something that no tagger has.
+            DigestError: it is another file than ``sha256`` is of.
             ProviderError: ``cuda`` was asked for and does not load.
             MissingDependencyError: no onnxruntime is installed.
-            ValueError: ``threads`` or ``batch_tokens`` below 1.
+            ValueError: ``threads`` or ``batch_tokens`` below 1, or ``sha256`` is no digest.
         """
         check_limits(threads, batch_tokens)
         path = Path(path)
-        sessions, reason = _open(path, provider, cuda)
+        sessions, reason = _open(path, provider, cuda, sha256)
+        sha256 = sessions[0].sha256
         metadata = sessions[0].metadata
         if metadata.states:
             raise ModelFileError(
@@ -114,11 +120,12 @@ class Predictor:
         if provider == "auto" and sessions[0].provider == "cuda":
             names = gpu_names()
             switch = crossover.load(path, machine_of(cuda, names))
-            small = Engine([TaggerSession(path, "cpu")], encoder, **settings)
+            small = Engine([TaggerSession(path, "cpu", sha256=sha256)], encoder, **settings)
             loaded = cls(path, engine, encoder, small=small, switch=switch.tokens, reason=switch.reason(names))
         else:
             loaded = cls(path, engine, encoder, reason=reason)
-        loaded._given = {"provider": provider, "cuda": cuda, **settings}
+        # Another process loads the same bytes or none.
+        loaded._given = {"provider": provider, "cuda": cuda, "sha256": sha256, **settings}
         return loaded
 
     def __reduce__(self) -> tuple[Callable[..., "Predictor"], tuple[object, ...]]:
@@ -302,17 +309,20 @@ def machine_of(cuda: CudaOptions | None, names: Sequence[str]) -> Machine:
     return Machine(used, available_cores(), import_onnxruntime().__version__, cuda.tf32)
 
 
-def _open(path: Path, provider: Provider, cuda: CudaOptions | None) -> tuple[list[TaggerSession], str]:
-    """A session, on CUDA one for each device; and why on that provider."""
-    first = TaggerSession(path, provider, cuda)
+def _open(
+    path: Path, provider: Provider, cuda: CudaOptions | None, sha256: str | None
+) -> tuple[list[TaggerSession], str]:
+    """A session, on CUDA one for each device, all of the same bytes; and why on that provider."""
+    first = TaggerSession(path, provider, cuda, sha256=sha256)
     if first.provider == "cpu" or cuda is None:
         return [first], first.provider_reason
     try:
-        others = [TaggerSession(path, "cuda", replace(cuda, devices=(i,))) for i in cuda.devices[1:]]
+        same = first.sha256
+        others = [TaggerSession(path, "cuda", replace(cuda, devices=(i,)), sha256=same) for i in cuda.devices[1:]]
     except ProviderError as e:
         if provider != "auto":
             raise
-        return [TaggerSession(path, "cpu")], str(e)
+        return [TaggerSession(path, "cpu", sha256=first.sha256)], str(e)
     return [first, *others], first.provider_reason
 
 

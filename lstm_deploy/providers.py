@@ -105,6 +105,14 @@ class OpenedSession:
     placement: Placement = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Model:
+    """A file, and its bytes where they have been read."""
+
+    path: Path
+    data: bytes | None
+
+
 def check_provider(provider: str) -> None:
     """Raises unless it is one of `Provider`.
 
@@ -141,11 +149,14 @@ def import_onnxruntime() -> ModuleType:
     return onnxruntime
 
 
-def open_session(path: Path, provider: Provider, cuda: CudaOptions | None = None) -> OpenedSession:
+def open_session(
+    path: Path, provider: Provider, cuda: CudaOptions | None = None, data: bytes | None = None
+) -> OpenedSession:
     """A session for the ONNX file at ``path`` on the provider asked for. A run takes one thread.
 
     Args:
         cuda: how, on CUDA; the session runs on the first of its devices.
+        data: the file's bytes, where they have been read and checked: the file may be another one by now.
 
     Raises:
         ProviderError: ``provider`` is unknown, or is ``cuda`` and CUDA does not load or does not get the recurrence.
@@ -153,10 +164,11 @@ def open_session(path: Path, provider: Provider, cuda: CudaOptions | None = None
         MissingDependencyError: no onnxruntime.
     """
     check_provider(provider)
+    model = _Model(path, data)
     runtime = import_onnxruntime()
     if provider == "cpu":
-        return OpenedSession(_create(runtime, path, [_CPU]), "cpu", "asked for")
-    session, placement, problem = _try_cuda(runtime, path, cuda or CudaOptions())
+        return OpenedSession(_create(runtime, model, [_CPU]), "cpu", "asked for")
+    session, placement, problem = _try_cuda(runtime, model, cuda or CudaOptions())
     if not problem:
         return OpenedSession(session, "cuda", "asked for" if provider == "cuda" else "CUDA loads", placement)
     if provider == "cuda":
@@ -164,7 +176,7 @@ def open_session(path: Path, provider: Provider, cuda: CudaOptions | None = None
             f"CUDA is not available: {problem}; {_cure(problem)}; `lstm-deploy doctor` says more, and --provider cpu "
             "runs without CUDA"
         )
-    return OpenedSession(_create(runtime, path, [_CPU]), "cpu", f"CUDA is not available: {problem}")
+    return OpenedSession(_create(runtime, model, [_CPU]), "cpu", f"CUDA is not available: {problem}")
 
 
 def quiet_run() -> Any:
@@ -184,7 +196,7 @@ def available_cores() -> int:
         return cores
 
 
-def _try_cuda(runtime: ModuleType, path: Path, cuda: CudaOptions) -> tuple[Any, Placement, str]:
+def _try_cuda(runtime: ModuleType, model: _Model, cuda: CudaOptions) -> tuple[Any, Placement, str]:
     """A session on CUDA, where its operators run, and ""; or None, nothing, and why there is none."""
     global _cuda_process
     if _CUDA not in runtime.get_available_providers():
@@ -197,9 +209,9 @@ def _try_cuda(runtime: ModuleType, path: Path, cuda: CudaOptions) -> tuple[Any, 
             with contextlib.redirect_stdout(sys.stderr):
                 runtime.preload_dlls()
         try:
-            session = _create(runtime, path, [(_CUDA, cuda.on(cuda.devices[0])), _CPU], log_level=_ERRORS)
+            session = _create(runtime, model, [(_CUDA, cuda.on(cuda.devices[0])), _CPU], log_level=_ERRORS)
         except NotOnnxError as e:
-            _create(runtime, path, [_CPU])  # raises if it is the file's fault
+            _create(runtime, model, [_CPU])  # raises if it is the file's fault
             return None, {}, _one_line(str(e.__cause__)) + _torch_clash(runtime)
     if session.get_providers()[0] != _CUDA:
         cause = _cause(log) or f"the session runs on {session.get_providers()[0]}"
@@ -247,7 +259,7 @@ def _torch_clash(runtime: ModuleType) -> str:
 
 
 def _create(
-    runtime: ModuleType, path: Path, providers: list[str | tuple[str, dict[str, str]]], log_level: int = _SILENT
+    runtime: ModuleType, model: _Model, providers: list[str | tuple[str, dict[str, str]]], log_level: int = _SILENT
 ) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1  # explicit: the default ignores affinity and spins
@@ -259,10 +271,12 @@ def _create(
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:
         # Without enable_fallback=0 a failure is retried, and told on standard output.
-        return runtime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+        source = str(model.path) if model.data is None else model.data
+        return runtime.InferenceSession(source, options, providers=providers, enable_fallback=0)
     except Exception as e:  # onnxruntime has a dozen classes for this, with no base of their own
         raise NotOnnxError(
-            f"{path}: onnxruntime {runtime.__version__} refuses the model: {_one_line(str(e))}; export the model again"
+            f"{model.path}: onnxruntime {runtime.__version__} refuses the model: {_one_line(str(e))}; export the model "
+            "again"
         ) from e
 
 
@@ -315,4 +329,5 @@ def _cure(problem: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:300]
+    """Native code's own words, which may quote a file's: nothing in them that a terminal would obey."""
+    return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))[:300]

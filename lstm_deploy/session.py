@@ -1,7 +1,6 @@
 """Opens a model file, checks that graph and metadata agree, and runs checked id arrays through it."""
 
 import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,25 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .admission import admit
 from .encoding import Inputs
 from .errors import IdRangeError, MetadataError, ModelFileError, OutOfMemoryError, ProviderError
 from .metadata import ModelMetadata
-from .modelfile import ModelFile, Node, read_model_file
-from .providers import RECURRENT, CudaOptions, Placement, Provider, open_session, quiet_run
+from .providers import CudaOptions, Placement, Provider, open_session, quiet_run
 
-_CONTROL = {"If", "Loop", "Scan"}
-_SELECTING = {
-    "GatherND",
-    "Concat",
-    "Reshape",
-    "Transpose",
-    "Squeeze",
-    "Unsqueeze",
-    "Flatten",
-    "Slice",
-    "Cast",
-    "Identity",
-}
 _FREE = {"batch", "sequence", "character"}
 _NO_MEMORY = (
     "bad_alloc",  # onnxruntime on the CPU
@@ -86,25 +72,33 @@ class TaggerSession:
         path: the model file.
         provider: see `lstm_deploy.providers`.
         cuda: how, on CUDA; the session runs on the first of its devices.
+        sha256: what the SHA-256 of the file has to be.
 
     Attributes:
         metadata: what the file says of itself.
+        sha256: of the bytes that were loaded, in hexadecimal. What becomes of the file later changes nothing.
         provider: what it really runs on, ``cpu`` or ``cuda``.
         provider_reason: why that one.
         placement: on CUDA: which operators run where.
 
     Raises:
-        ModelFileError: the file is not one of ours, or contradicts itself.
+        ModelFileError: the file is not one of ours, contradicts itself, or breaks a rule of FORMAT.md (section 12).
+        DigestError: it is another file than ``sha256`` is of.
         ProviderError: see `lstm_deploy.providers`.
     """
 
-    def __init__(self, path: str | Path, provider: Provider = "cpu", cuda: CudaOptions | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        provider: Provider = "cpu",
+        cuda: CudaOptions | None = None,
+        *,
+        sha256: str | None = None,
+    ) -> None:
         path = Path(path)
-        file = read_model_file(path)
-        self.metadata = ModelMetadata.from_properties(file.properties, source=str(path))
-        _check_form(file, self.metadata)
-        _check_tables(file, self.metadata)
-        opened = open_session(path, provider, cuda)
+        file, self.metadata = admit(path, sha256)
+        self.sha256 = file.sha256
+        opened = open_session(path, provider, cuda, file.data)
         self.provider = opened.provider
         self.placement: Placement = opened.placement
         self.provider_reason = opened.reason
@@ -150,10 +144,8 @@ class TaggerSession:
             return Scores(np.empty((batch, sequence), np.int32), **{self._scores: none})
         if self._states:
             return self.run_chunk(inputs, self.initial_states(batch), scores=scores)[0]
-        if scores:
-            tag_ids, found = self._run(["tag_ids", self._scores], inputs)
-            return Scores(tag_ids, **{self._scores: found})
-        return Scores(self._run(["tag_ids"], inputs)[0])
+        tag_ids, *found = self._run(["tag_ids", *([self._scores] if scores else [])], inputs)
+        return self._answer(inputs, tag_ids, found)
 
     def initial_states(self, batch: int) -> States:
         """What ``batch`` sentences start from; nothing for a file that is not a streaming one."""
@@ -173,8 +165,24 @@ class TaggerSession:
         """
         wanted = ["tag_ids", *([self._scores] if scores else []), *(state.next for state in self._states)]
         tag_ids, *found = self._run(wanted, {**inputs, **states})
-        answer = Scores(tag_ids, **{self._scores: found.pop(0)}) if scores else Scores(tag_ids)
+        answer = self._answer(inputs, tag_ids, [found.pop(0)] if scores else [])
         return answer, {state.name: rows for state, rows in zip(self._states, found, strict=True)}
+
+    def _answer(self, inputs: Inputs, tag_ids: NDArray[np.int32], found: list[NDArray[np.float32]]) -> Scores:
+        """What the graph gave, if it is an answer to ``inputs``: a tag for each token, none for padding.
+
+        A graph can be well-formed and give anything; what is decoded relies on this.
+        """
+        lengths, shape, tags = inputs["lengths"], inputs[self._first].shape[:2], len(self.metadata.tags)
+        wanted = lengths[:, None] > np.arange(shape[1], dtype=np.int32)
+        whole = tag_ids.shape == shape and all(each.shape == (*shape, tags) for each in found)
+        if not whole or tag_ids.max() >= tags or not np.array_equal(tag_ids >= 0, wanted):
+            raise ModelFileError(
+                f"{self._path}: the model's answer is not one of its tags for each token (tag ids of shape "
+                f"{tag_ids.shape}, from {tag_ids.min(initial=0)} to {tag_ids.max(initial=0)}; expected {shape}, to "
+                f"{tags - 1}, and -1 at padding); get the file again from where it was made, or export the model again"
+            )
+        return Scores(tag_ids, **{self._scores: found[0]} if found else {})
 
     def _run(self, outputs: list[str], feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
         try:
@@ -242,71 +250,6 @@ def _check_lengths(name: str, lengths: NDArray[np.int32], most: int, axis: str) 
         )
 
 
-def _check_form(file: ModelFile, metadata: ModelMetadata) -> None:
-    """The graph is of the form and the numbers of the precision that the metadata names."""
-    outer = Counter(node.op_type for node in file.nodes)
-    inner = {node.op_type for node in file.inner_nodes}
-    decoding = 2 if metadata.crf else 0  # Scans
-    in_bytes = "If" in outer and {"Scan", "MatMulInteger", "LSTM"} <= inner
-    control = {op: n for op, n in outer.items() if op in _CONTROL}
-    expected = {"If": 1} if in_bytes else {}
-    if control != expected | ({"Scan": decoding} if decoding else {}) or (
-        not in_bytes and not RECURRENT & outer.keys()
-    ):
-        decoder = "with a CRF" if decoding else "without a CRF"
-        raise MetadataError(
-            f"{file.path}: the graph is of no form that the format knows for a file {decoder} (its control flow is "
-            f"{control or 'none'}); export the model again"
-        )
-    halves = any(value.dtype == "float16" for value in file.initializers.values())
-    rows = any(value.dtype == "int8" for value in file.initializers.values())
-    precision = "int8" if in_bytes else "fp16" if halves else "rows8" if rows else "fp32"
-    if precision != metadata.precision:
-        raise MetadataError(
-            f"{file.path}: the metadata says precision {metadata.precision}, the graph is {precision}; export again"
-        )
-    if metadata.graph_form in ("reverse_sequence", "gate") and any(map(_given_lengths, file.nodes)):
-        raise MetadataError(
-            f"{file.path}: the metadata says graph form {metadata.graph_form}, whose operators know no lengths; the "
-            "graph has one with sequence_lens; export again"
-        )
-
-
-def _given_lengths(node: Node) -> bool:
-    return node.op_type in RECURRENT and len(node.inputs) > 4 and bool(node.inputs[4])
-
-
-def _check_tables(file: ModelFile, metadata: ModelMetadata) -> None:
-    """The table that each id input selects from has as many rows as the metadata counts."""
-    for spec in metadata.inputs():
-        if "rows" not in spec:
-            continue
-        name = spec["name"]
-        ids = _arranged(file.nodes, name)
-        tables = [
-            file.initializers[node.inputs[0]]
-            for node in file.nodes
-            if node.op_type == "Gather" and set(node.inputs[1:]) & ids and node.inputs[0] in file.initializers
-        ]
-        if not tables:
-            raise MetadataError(f"{file.path}: no table in the graph is looked up by {name}; export the model again")
-        for table in tables:
-            if table.shape[:1] != (spec["rows"],):
-                raise MetadataError(
-                    f"{file.path}: the metadata counts {spec['rows']} rows for {name}, the graph's table "
-                    f"{table.name} has the shape {table.shape}; export the model again"
-                )
-
-
-def _arranged(nodes: list[Node], name: str) -> set[str]:
-    """Values that hold ids of input ``name`` and nothing else: itself, and what only picks or lays out some of it."""
-    found = {name}
-    for node in nodes:  # each stands after what it reads
-        if node.op_type in _SELECTING and found.intersection(node.inputs[:1]):
-            found.update(node.outputs)
-    return found
-
-
 def _check_signature(session: Any, metadata: ModelMetadata, source: str) -> None:
     """Names, types and ranks of inputs and outputs are those of the metadata; as many outputs as tags."""
     for what, specs, found in (
@@ -316,7 +259,9 @@ def _check_signature(session: Any, metadata: ModelMetadata, source: str) -> None
         expected = [(spec["name"], _ORT_TYPES[spec["dtype"]], len(spec["axes"])) for spec in specs]
         got = [(arg.name, arg.type, len(arg.shape)) for arg in found]
         if got != expected:
-            raise MetadataError(f"{source}: the graph's {what}s are {got}; the metadata says {expected}; export again")
+            raise MetadataError(
+                f"{source}: the graph's {what}s are {got!s:.300}; the metadata says {expected!s:.300}; export again"
+            )
         for arg, spec in zip(found, specs, strict=True):
             if any(isinstance(size, int) for size, axis in zip(arg.shape, spec["axes"], strict=True) if axis in _FREE):
                 raise MetadataError(f"{source}: {what} {arg.name} has fixed axes {arg.shape}; export the model again")

@@ -61,6 +61,7 @@ class StreamingPredictor:
         threads: int | None = None,
         batch_tokens: int | None = None,
         cuda: CudaOptions | None = None,
+        sha256: str | None = None,
     ) -> "StreamingPredictor":
         """The predictor for a streaming file. Arguments as for `Predictor.load`.
 
@@ -68,6 +69,8 @@ class StreamingPredictor:
 
         Raises:
             ModelFileError: the file is missing, not one of ours, contradicts itself, or is for whole sentences.
+            UnsafeModelError: it has something that no tagger has.
+            DigestError: it is another file than ``sha256`` is of.
             ProviderError: ``cuda`` was asked for and does not load.
             MissingDependencyError: no onnxruntime is installed.
             ValueError: ``threads`` or ``batch_tokens`` below 1, or several devices.
@@ -76,7 +79,7 @@ class StreamingPredictor:
         check_provider(provider)
         if cuda and len(cuda.devices) > 1:
             raise ValueError(f"devices are {cuda.devices}; a streaming file runs on one: give one")
-        session = TaggerSession(path, "cpu" if provider == "auto" else provider, cuda)
+        session = TaggerSession(path, "cpu" if provider == "auto" else provider, cuda, sha256=sha256)
         if not session.metadata.states:
             raise ModelFileError(
                 f"{path}: a file for whole sentences; expected a streaming one; load it with Predictor, or make one "
@@ -86,7 +89,8 @@ class StreamingPredictor:
         loaded = cls(session, Path(path), **chosen)
         if provider == "auto":
             loaded.provider_reason = "a streaming file: its chunks are too small for CUDA to win"
-        loaded._given = {"provider": provider, "cuda": cuda, "threads": threads, "batch_tokens": batch_tokens}
+        given = {"provider": provider, "cuda": cuda, "threads": threads, "batch_tokens": batch_tokens}
+        loaded._given = given | {"sha256": session.sha256}
         return loaded
 
     def __reduce__(self) -> tuple[Callable[..., "StreamingPredictor"], tuple[object, ...]]:
@@ -265,10 +269,12 @@ def open_predictor(
     threads: int | None = None,
     batch_tokens: int | None = None,
     cuda: CudaOptions | None = None,
+    sha256: str | None = None,
 ) -> AnyPredictor:
     """The predictor for a file of either kind. Arguments and errors as for `Predictor.load`."""
-    kind = StreamingPredictor if is_streaming(path) else Predictor
-    return kind.load(path, provider, threads=threads, batch_tokens=batch_tokens, cuda=cuda)
+    file = read_model_file(path, sha256)
+    kind = StreamingPredictor if takes_states(file.properties) else Predictor
+    return kind.load(path, provider, threads=threads, batch_tokens=batch_tokens, cuda=cuda, sha256=file.sha256)
 
 
 def is_streaming(path: str | Path) -> bool:

@@ -59,6 +59,7 @@ def tag_corpus(
     layout, parts = _layout(Path(source), output, parts)
     _refuse_itself(parts, layout.root)
     _refuse_nested(Path(source), layout.root, parts)
+    tagging = tagging.pinned()
     with held(layout.lock):
         ledger = Ledger(layout, job_of(tagging), source)
         ledger.open(parts, overwrite=overwrite)

@@ -1,6 +1,5 @@
 """What a job is, what of it is done, and the manifest of what came out, without a clock: same job, same bytes."""
 
-import hashlib
 import json
 import os
 import platform
@@ -59,11 +58,11 @@ class Layout:
 
 
 def job_of(tagging: Tagging) -> dict[str, Any]:
-    """What the output depends on beside the input: model, settings and versions."""
+    """What the output depends on beside the input: model, settings and versions; of a tagging with its digests."""
     columns = tagging.columns
     return {
-        "model": {"name": tagging.model.name, "sha256": _sha256(tagging.model)},
-        "segmenter": {"name": tagging.segmenter.name, "sha256": _sha256(tagging.segmenter)}
+        "model": {"name": tagging.model.name, "sha256": tagging.sha256},
+        "segmenter": {"name": tagging.segmenter.name, "sha256": tagging.segmenter_sha256}
         if tagging.segmenter
         else None,
         "settings": {
@@ -282,8 +281,3 @@ def _difference(found: Any, wanted: Any) -> str:
         name = next((name for name in wanted if found.get(name) != wanted[name]), "")
         return f"{name} {found.get(name)}, not {wanted.get(name)}"
     return f"{found}, not {wanted}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

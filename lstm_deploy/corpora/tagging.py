@@ -5,7 +5,7 @@ import json
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from ..errors import InputError, ModelFileError, OutputError, UnknownCharacterError, UnknownWordError
 from ..formats.streams import LineReader, atomic_output
+from ..modelfile import read_model_file
 from ..predictor import Predictor
 from ..providers import CudaOptions, Provider
 from ..segmentation import Segments
@@ -51,6 +52,7 @@ class Tagging:
         segmenter: a segmenter's file, which finds words and sentences in text.
         on_error: what becomes of a row that cannot be tagged: ``fail`` ends the job, ``skip`` leaves it out, ``null``
             keeps it without tags.
+        sha256, segmenter_sha256: what the SHA-256 of the files has to be.
     """
 
     model: Path
@@ -63,6 +65,17 @@ class Tagging:
     sentences: Literal["lines", "rules"] = "lines"
     segmenter: Path | None = None
     on_error: OnError = "fail"
+    sha256: str | None = None
+    segmenter_sha256: str | None = None
+
+    def pinned(self) -> "Tagging":
+        """The same, with the digests of the files as they are now: every process loads these bytes or none.
+
+        Raises:
+            ModelFileError: a file cannot be read, is no model, or is not the one that its digest is of.
+        """
+        segmenter = self.segmenter and read_model_file(self.segmenter, self.segmenter_sha256).sha256
+        return replace(self, sha256=read_model_file(self.model, self.sha256).sha256, segmenter_sha256=segmenter)
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,7 @@ class PartTagger:
     def __init__(self, tagging: Tagging) -> None:
         self._tagging = tagging
         settings = {"threads": tagging.threads, "batch_tokens": tagging.batch_tokens, "cuda": tagging.cuda}
-        self._predictor = Predictor.load(tagging.model, tagging.provider, **settings)
+        self._predictor = Predictor.load(tagging.model, tagging.provider, sha256=tagging.sha256, **settings)
         metadata = self._predictor.metadata
         if metadata.column == "segmentation":
             raise ModelFileError(
@@ -109,7 +122,8 @@ class PartTagger:
             )
         self._segments: Segments | None = None
         if tagging.segmenter:
-            self._segments = Segmenter.load(tagging.segmenter, tagging.provider, **settings)
+            pin = tagging.segmenter_sha256
+            self._segments = Segmenter.load(tagging.segmenter, tagging.provider, sha256=pin, **settings)
         elif tagging.sentences == "rules":
             self._segments = SentenceRules(metadata.tokenizer)
         self._reading = Reading(

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ..admission import admit
 from ..errors import LstmDeployError, MissingDependencyError
 from ..golden import check_golden
 from ..gpus import ask_driver
@@ -56,7 +57,7 @@ def _session(say: Callable[..., None], provider: Provider, model: Path) -> None:
         available=runtime.get_available_providers(),
     )
     say(stage="session")
-    opened = open_session(model, provider)
+    opened = open_session(model, provider, data=admit(model)[0].data)
     say(got=opened.session.get_providers(), placement=opened.placement)
     say(stage="golden")
     report = check_golden(open_predictor(model, provider))

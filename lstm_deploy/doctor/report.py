@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..admission import admit
 from ..errors import ProviderError
-from ..metadata import ModelMetadata
-from ..modelfile import read_model_file
 from .child import Outcome, run_probe
 from .driver import bus_gpus, idle_gpu, judge_driver, kernel_driver
 from .findings import Finding, error, warning
@@ -133,7 +132,7 @@ def diagnose(
             raise ProviderError(f"provider {name!r} is not known; expected one of {', '.join(_PROVIDERS)}")
     folders = [str(Path(entry).absolute()) for entry in (sys.path if search is None else search)]
     tried = Path(model or MODEL).resolve()
-    ModelMetadata.from_properties(read_model_file(tried).properties, source=str(tried))
+    admit(tried)
     packages = survey(folders, Path.cwd())
     promised = _PROVIDERS if packages.promises_cuda else _PROVIDERS[:1]
     required = tuple(name for name in _PROVIDERS if name in (providers or promised))

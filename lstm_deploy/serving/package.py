@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from .. import __version__
+from ..admission import admit
 from ..errors import InputError, ModelFileError, OutputError
-from ..metadata import ModelMetadata
-from ..modelfile import read_model_file
 from ..predictor import Predictor
 from . import texts
 
@@ -92,7 +91,7 @@ def _check_settings(target: Target, settings: Settings) -> None:
 
 
 def _check_model(path: Path) -> None:
-    metadata = ModelMetadata.from_properties(read_model_file(path).properties, source=str(path))
+    _, metadata = admit(path)
     if metadata.states:
         raise ModelFileError(
             f"{path}: a streaming file, which keeps a text's state between calls; expected one for whole sentences, "

@@ -5,7 +5,6 @@ What they say and hear, `lstm_deploy.serving.exchange` knows.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,11 +41,9 @@ class Tagger:
     ) -> None:
         self.predictor = Predictor.load(model, provider, threads=threads)
         self.limits = {"max_bytes": max_bytes, "max_tokens": max_tokens}
-        with Path(model).open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
         self.about: dict[str, Any] = {
             "name": name or Path(model).stem,
-            "sha256": digest,
+            "sha256": self.predictor.session.sha256,
             "tags": self.predictor.metadata.tags,
             "provider": self.predictor.provider,
             "version": __version__,
