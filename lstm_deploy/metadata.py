@@ -4,6 +4,7 @@ Knows the names and types of what is written, not how a graph is made or run.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -42,6 +43,14 @@ TOLERANCES: Mapping[Precision, float] = {"fp32": 1e-5, "fp16": 1e-5, "rows8": 1e
 weights."""
 Column = Literal["upos", "xpos", "tag", "segmentation"]
 COLUMNS = ("upos", "xpos", "tag", "segmentation")
+MAX_TAGS = 1 << 16
+MAX_TEMPLATES = 64
+MAX_STATE = 1 << 20
+"""Numbers of one state of a stream, and likewise states of a file."""
+MAX_JSON_DEPTH = 32
+"""Lists and objects within each other."""
+_MAX_TAG = 1024
+"""Characters of a tag."""
 _T = TypeVar("_T")
 
 
@@ -81,8 +90,8 @@ class State:
     initial: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not self.name or not self.next or self.size < 1:
-            raise ValueError(f"the state {self.name!r:.60} has no name, no next or no size")
+        if not self.name or not self.next or not 1 <= self.size <= MAX_STATE:
+            raise ValueError(f"the state {self.name!r:.60} has no name, no next or no size up to {MAX_STATE}")
         if self.initial is not None and len(self.initial) != self.size:
             raise ValueError(f"the state {self.name!r:.60} of size {self.size} starts from {len(self.initial)} numbers")
 
@@ -349,7 +358,10 @@ class _Reader:
         if spec is None:
             return None
         try:
-            return SubwordFeatures(tuple(spec["templates"]), int(spec["rows"]))
+            templates = tuple(spec["templates"])
+            if len(templates) > MAX_TEMPLATES:
+                raise ValueError(f"{len(templates)} templates; expected at most {MAX_TEMPLATES}")
+            return SubwordFeatures(templates, int(spec["rows"]))
         except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise self._error("inputs", f"has no usable subword spec: {_reason(e)}") from e
 
@@ -369,6 +381,11 @@ class _Reader:
         tags = self._items("tags", str)
         if not tags or len(set(tags)) != len(tags):
             raise self._error("tags", "is empty or holds a tag twice")
+        if len(tags) > MAX_TAGS:
+            raise self._error("tags", f"holds {len(tags)} tags; expected at most {MAX_TAGS}")
+        for tag in tags:
+            if not tag.isprintable() or len(tag) > _MAX_TAG:  # tags go into tables, and onto terminals
+                raise self._error("tags", f"holds {tag!r:.80}; expected at most {_MAX_TAG} printable characters")
         return tuple(tags)
 
     def _tokenizer(self) -> Tokenizer:
@@ -393,7 +410,8 @@ class _Reader:
     def _json(self, key: str, kind: type[_T]) -> _T:
         text = self._text(key)
         try:
-            value = json.loads(text, parse_constant=_no_number)
+            value = json.loads(text, parse_constant=_no_number, parse_float=_number)
+            _check_depth(value, MAX_JSON_DEPTH)
         except (ValueError, RecursionError) as e:
             raise self._error(key, f"is not JSON: {_reason(e)}") from e
         if not isinstance(value, kind):
@@ -464,6 +482,22 @@ def _looked_up(spec: dict[str, Any]) -> dict[str, Any]:
 
 def _no_number(name: str) -> None:
     raise ValueError(f"it holds {name}")
+
+
+def _number(text: str) -> float:
+    if math.isinf(value := float(text)):
+        raise ValueError(f"it holds {text:.40}, which no number of 64 bits is")
+    return value
+
+
+def _check_depth(value: Any, left: int) -> None:
+    """Raises where more than ``left`` lists and objects stand in each other: what reads them again recurses."""
+    if isinstance(value, (list, dict)):
+        if not left:
+            raise ValueError(f"it is nested more than {MAX_JSON_DEPTH} deep")
+        for item in value.values() if isinstance(value, dict) else value:
+            if isinstance(item, (list, dict)):
+                _check_depth(item, left - 1)
 
 
 def _numbers(value: Any) -> Float:

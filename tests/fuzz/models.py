@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.runtime.onnx_messages import MESSAGES, Message
+
 from .classes import FuzzClass, Wrong
 
 _ROOT = Path(__file__).parents[2]
@@ -22,114 +24,14 @@ SEEDS = (
         for n in ("subword", "subword-int8", "characters", "characters-crf", "streaming", "segmenter")
     ),
 )
-_MESSAGES = {  # message -> field -> the message in it; all others are numbers or bytes
-    "model": {7: "graph", 8: "opset", 14: "property"},
-    "graph": {1: "node", 5: "tensor", 11: "value", 12: "value", 13: "value"},
-    "node": {5: "attribute"},
-    "attribute": {5: "tensor", 6: "graph"},
-    "value": {2: "type"},
-    "type": {1: "tensor type"},
-    "tensor type": {2: "shape"},
-    "shape": {1: "axis"},
-}
 _NUMBERS = (0, 1, 2, 3, 7, 8, 9, 16, 17, 64, 127, 128, 255, 256, 65535, 2**24, 2**31 - 1, 2**31, 2**32, 2**63 - 1)
 _NEGATIVE = tuple(2**64 - n for n in (1, 2, 3, 5, 2**31, 2**63))
 _FLOATS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e30, -1e30, 3.4e38, float("inf"), float("-inf"), float("nan"))
-_OTHERS = [
-    "Loop",
-    "If",
-    "Scan",
-    "SequenceConstruct",
-    "StringNormalizer",
-    "RandomNormal",
-    "Dropout",
-    "Resize",
-    "NonMaxSuppression",
-    "Tile",
-    "Pad",
-    "OneHot",
-    "TopK",
-    "Constant",
-    "Trilu",
-    "Bernoulli",
-    "Optional",
-    "SplitToSequence",
-    "ImageDecoder",
-    "PyOp",
-]
+_OTHERS = (
+    "Loop", "If", "Scan", "SequenceConstruct", "StringNormalizer", "RandomNormal", "Dropout", "Resize", "TopK", "Tile",
+    "NonMaxSuppression", "Pad", "OneHot", "Constant", "Trilu", "Bernoulli", "Optional", "ImageDecoder", "PyOp",
+)  # fmt: skip
 _MOST_DEPTH = 40
-
-
-class Message:
-    """A message taken apart: a list of [field number, wire type, value], values being numbers, bytes or messages."""
-
-    def __init__(self, kind: str, fields: list[list[Any]]) -> None:
-        self.kind, self.fields = kind, fields
-
-    @classmethod
-    def parse(cls, data: bytes, kind: str = "model") -> "Message":
-        """That of ``data``, a seed's."""
-        at, found = 0, []
-        inner = _MESSAGES.get(kind, {})
-        while at < len(data):
-            key, at = _varint(data, at)
-            number, wire = key >> 3, key & 7
-            if wire == 0:
-                value, at = _varint(data, at)
-            else:
-                size, at = _varint(data, at) if wire == 2 else ({1: 8, 5: 4}[wire], at)
-                value, at = data[at : at + size], at + size
-            found.append([number, wire, cls.parse(value, inner[number]) if number in inner and wire == 2 else value])
-        return cls(kind, found)
-
-    def copy(self) -> "Message":
-        """One that can be changed."""
-        return Message(self.kind, [[n, w, v.copy() if isinstance(v, Message) else v] for n, w, v in self.fields])
-
-    def data(self) -> bytes:
-        """Its bytes."""
-        parts = []
-        for number, wire, value in self.fields:
-            body = value.data() if isinstance(value, Message) else value
-            parts.append(_written(number << 3 | wire))
-            if wire == 0:
-                parts.append(_written(body if isinstance(body, int) else 0))
-            else:
-                body = _written(body) if isinstance(body, int) else body
-                parts += [_written(len(body)), body] if wire == 2 else [body]
-        return b"".join(parts)
-
-    def all(self, kind: str) -> "list[Message]":
-        """Those of a kind in it, at any depth, itself too."""
-        found = [self] if self.kind == kind else []
-        for _, _, value in self.fields:
-            if isinstance(value, Message):
-                found += value.all(kind)
-        return found
-
-    def of(self, number: int) -> list[list[Any]]:
-        """Its fields of a number."""
-        return [field for field in self.fields if field[0] == number]
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return value, at
-
-
-def _written(value: int) -> bytes:
-    out = bytearray()
-    value %= 1 << 64
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
 
 
 def _number(drawn: random.Random) -> int:
@@ -160,7 +62,7 @@ def _bytes(drawn: random.Random, data: bytes, other: bytes) -> bytes:
 
 def _messages(drawn: random.Random, model: Message, other: Message) -> None:
     """Any field of any message left out, doubled, moved, renumbered, or given another value."""
-    kind = drawn.choice([*_MESSAGES, "tensor", "axis", "opset", "property", "tensor"])
+    kind = drawn.choice([*MESSAGES, "tensor", "axis", "opset", "property", "tensor"])
     found = [message for message in model.all(kind) if message.fields]
     if not found:
         return
@@ -181,8 +83,9 @@ def _messages(drawn: random.Random, model: Message, other: Message) -> None:
     elif how == 5 and (there := [m for m in other.all(kind) if m.fields]):
         message.fields[at] = list(drawn.choice(drawn.choice(there).fields))
     elif how == 6 and isinstance(field[2], Message) and model.fields is not message.fields:
+        kind, base = field[2].kind, list(field[2].fields)
         for _ in range(drawn.choice((1, 3, _MOST_DEPTH))):  # a graph in a graph in a graph
-            field[2] = Message(field[2].kind, [*field[2].fields, [field[0], 2, field[2]]])
+            field[2] = Message(kind, [*base, [field[0], 2, field[2]]])
     else:
         _value(drawn, field)
 
@@ -200,51 +103,100 @@ def _value(drawn: random.Random, field: list[Any]) -> None:
 def _meaning(drawn: random.Random, model: Message, other: Message) -> None:
     """A graph that is still one, of another meaning: this is what reaches onnxruntime."""
     graph = drawn.choice(model.all("graph"))
-    nodes = [value for _, _, value in graph.of(1) if isinstance(value, Message)]
-    how = drawn.randrange(11)
-    if how <= 1 and nodes:  # another operator
-        from lstm_deploy.graph_rules import OPERATORS
+    drawn.choice(_MEANINGS)(drawn, model, graph, other)
 
-        wanted = drawn.choice(sorted(OPERATORS)) if drawn.random() < 0.85 else drawn.choice(_OTHERS)
+
+def _nodes(graph: Message) -> list[Message]:
+    return [value for _, _, value in graph.of(1) if isinstance(value, Message)]
+
+
+def _operator(drawn: random.Random, model: Message, graph: Message, other: Message) -> None:
+    """Another one, mostly of those that are allowed."""
+    from lstm_deploy.graph_rules import OPERATORS
+
+    wanted = drawn.choice(sorted(OPERATORS)) if drawn.random() < 0.85 else drawn.choice(_OTHERS)
+    if nodes := _nodes(graph):
         for field in drawn.choice(nodes).of(4):
             field[2] = wanted.encode()
-    elif how <= 3 and nodes:  # wired in another way
-        names = [field[2] for node in nodes for number in (1, 2) for field in node.of(number)]
-        if names and (fields := drawn.choice(nodes).of(drawn.choice((1, 1, 2)))):
-            drawn.choice(fields)[2] = drawn.choice([*names, b"", b"word_ids", b"lengths"])
-    elif how == 4 and nodes:  # more or fewer inputs
+
+
+def _wire(drawn: random.Random, model: Message, graph: Message, other: Message) -> None:
+    """An operator reads, or writes, another value."""
+    nodes = _nodes(graph)
+    names = [field[2] for node in nodes for number in (1, 2) for field in node.of(number)]
+    if names and (fields := drawn.choice(nodes).of(drawn.choice((1, 1, 2)))):
+        drawn.choice(fields)[2] = drawn.choice([*names, b"", b"word_ids", b"lengths"])
+
+
+def _inputs(drawn: random.Random, model: Message, graph: Message, other: Message) -> None:
+    """An operator has one more, or one less."""
+    if nodes := _nodes(graph):
         node = drawn.choice(nodes)
         fields = node.of(1)
         if fields and drawn.random() < 0.5:
             node.fields.remove(drawn.choice(fields))
         else:
             node.fields.insert(0, [1, 2, drawn.choice([b"", b"lengths", *(f[2] for f in fields)])])
-    elif how == 5:  # another number of an attribute
-        if attributes := [a for a in model.all("attribute") if a.of(3) or a.of(8) or a.of(2)]:
-            field = drawn.choice([f for f in drawn.choice(attributes).fields if f[0] in (2, 3, 8)])
-            field[2] = struct.pack("<f", drawn.choice(_FLOATS)) if field[1] == 5 else field[2]
-            if field[1] == 0:
-                field[2] = drawn.choice((field[2] + 1, field[2] - 1, _number(drawn)))
-    elif how == 6:  # other values of a constant, as many
-        if tensors := [t for t in model.all("tensor") if t.of(9) and t.of(9)[0][2]]:
-            raw = drawn.choice(tensors).of(9)[0]
-            raw[2] = _other_values(drawn, raw[2])
-    elif how == 7:  # another shape of as many numbers, or of other many with the numbers there
-        if tensors := [t for t in model.all("tensor") if t.of(1)]:
-            _reshape(drawn, drawn.choice(tensors))
-    elif how == 8:  # another type or shape of what goes in or out
-        if axes := model.all("axis"):
-            axis = drawn.choice(axes)
-            axis.fields = [drawn.choice(([1, 0, drawn.randrange(9)], [2, 2, drawn.choice((b"batch", b"x", b""))]))]
-    elif how == 9 and nodes:  # operators in another order, or one of another file
-        where = [field for field in graph.fields if field[0] == 1]
-        others = [n for n in other.all("node") if n.fields]
-        if drawn.random() < 0.5 and others:
-            drawn.choice(where)[2] = drawn.choice(others).copy()
-        else:
-            drawn.choice(where)[2], drawn.choice(where)[2] = drawn.choice(nodes), drawn.choice(nodes)
+
+
+def _attribute(drawn: random.Random, model: Message, graph: Message, other: Message) -> None:
+    """Another number."""
+    if attributes := [a for a in model.all("attribute") if a.of(3) or a.of(8) or a.of(2)]:
+        field = drawn.choice([f for f in drawn.choice(attributes).fields if f[0] in (2, 3, 8)])
+        if field[1] == 0 and isinstance(field[2], int):
+            field[2] = drawn.choice((field[2] + 1, field[2] - 1, _number(drawn)))
+        elif field[1] == 5:
+            field[2] = struct.pack("<f", drawn.choice(_FLOATS))
+
+
+def _constant(drawn: random.Random, model: Message, graph: Message, other: Message) -> None:
+    """Other values, as many."""
+    if raw := [field for t in model.all("tensor") for field in t.of(9) if field[2]]:
+        field = drawn.choice(raw)
+        field[2] = _other_values(drawn, field[2])
+
+
+def _shape(drawn: random.Random, model: Message, graph: Message, other: Message) -> None:
+    """A constant of another shape."""
+    if tensors := [t for t in model.all("tensor") if t.of(1)]:
+        _reshape(drawn, drawn.choice(tensors))
+
+
+def _axis(drawn: random.Random, model: Message, graph: Message, other: Message) -> None:
+    """Of what goes in or out."""
+    if axes := model.all("axis"):
+        drawn.choice(axes).fields = [
+            drawn.choice(([1, 0, drawn.randrange(9)], [2, 2, drawn.choice((b"batch", b"x", b""))]))
+        ]
+
+
+def _place(drawn: random.Random, model: Message, graph: Message, other: Message) -> None:
+    """Two operators changed over, or one of another file."""
+    where = [field for field in graph.fields if field[0] == 1 and isinstance(field[2], Message)]
+    if not where:
+        return
+    first, second = drawn.choice(where), drawn.choice(where)
+    others = [n for n in other.all("node") if n.fields]
+    if drawn.random() < 0.5 and others:
+        first[2] = drawn.choice(others).copy()
     else:
-        _property(drawn, model)
+        first[2], second[2] = second[2], first[2]
+
+
+def _property(drawn: random.Random, model: Message, graph: Message, other: Message) -> None:
+    """A value of the metadata, still JSON: a number changed, an item left out or doubled."""
+    if not (entries := [field for entry in model.all("property") for field in entry.of(2)]):
+        return
+    field = drawn.choice(entries)
+    try:
+        field[2] = json.dumps(_changed(drawn, json.loads(field[2]))).encode()
+    except (ValueError, TypeError):
+        field[2] = drawn.choice((b"fp32", b"int8", b"gate", b"scan_int8", b"4", b"segmentation", b"tag"))
+
+
+_MEANINGS = (
+    _operator, _operator, _wire, _wire, _inputs, _attribute, _constant, _constant, _shape, _axis, _place, _property
+)  # fmt: skip
 
 
 def _other_values(drawn: random.Random, data: bytes) -> bytes:
@@ -286,18 +238,6 @@ def _reshape(drawn: random.Random, tensor: Message) -> None:
     tensor.fields = [*([1, 0, size] for size in dims), *rest]
 
 
-def _property(drawn: random.Random, model: Message) -> None:
-    """A value of the metadata, still JSON: a number changed, an item left out or doubled."""
-    entry = drawn.choice(model.all("property"))
-    for field in entry.of(2):
-        try:
-            value = json.loads(field[2])
-        except ValueError:
-            field[2] = drawn.choice((b"fp32", b"int8", b"gate", b"scan_int8", b"4", b"segmentation", b"tag"))
-            continue
-        field[2] = json.dumps(_changed(drawn, value)).encode()
-
-
 def _changed(drawn: random.Random, value: Any) -> Any:
     if isinstance(value, dict) and value:
         key = drawn.choice(sorted(value))
@@ -310,6 +250,8 @@ def _changed(drawn: random.Random, value: Any) -> Any:
         return drawn.choice((True, False, None, 0))
     if isinstance(value, int | float):
         return drawn.choice((value + 1, value - 1, -value, 0, 1e300, 2**40, str(value), None))
+    if not isinstance(value, str):
+        return drawn.choice(({}, [], "", {"a": 1}, [0]))
     return drawn.choice((value * 2, value[:1], "", "\x1b]0;x\x07", "\u202eabc", "\ud800", value + "\n", 7))
 
 
@@ -401,8 +343,8 @@ class Models(FuzzClass):
     def _run(self, predictor: Any) -> None:
         metadata = predictor.metadata
         known = [w for w in metadata.vocabulary.words if w][:5] if metadata.vocabulary else []
-        if metadata.characters:
-            known = ["".join(c for c in metadata.characters.characters if c)[:3] or "a"] * 2 if not known else known
+        if metadata.characters and not known:
+            known = ["".join(c for c in metadata.characters.characters if c)[:3]]
         words = known or ["a", "b"]
         sentences = [[words[i % len(words)] for i in range(n)] for n in (3, 1, 0, 7, 2, 5, 1, 2, 4)]
         if hasattr(predictor, "predict_batch"):

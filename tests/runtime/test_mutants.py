@@ -17,7 +17,7 @@ MUTANTS = {
     "a recurrence that is nowhere": ("if not RECURRENT & on_cuda.keys():", "if False:"),
     "the check of the placement": ("return session, placement, _misplaced(placement)", 'return session, placement, ""'),
     "the names of providers": ("    if provider not in known:", "    if False:"),
-    "a file that is damaged": ("_create(runtime, path, [_CPU])  # raises", "pass  # raises"),
+    "a file that is damaged": ("_create(runtime, model, [_CPU])  # raises", "pass  # raises"),
 }
 
 
