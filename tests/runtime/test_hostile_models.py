@@ -488,7 +488,7 @@ def test_scores_that_are_no_probabilities(tmp_path):
     with pytest.raises(ModelFileError, match="are no probabilities"):
         predictor.predict_batch([["the"], ["the", "cat"]])
     with pytest.raises(ModelFileError, match="are no probabilities"):
-        predictor.predict_flat(["the", "cat"], [0, 1, 0], [1, 2])
+        predictor.predict_flat(["the", "cat"], [0, 1, 0], [1, 2], scores=True)
 
 
 def test_a_golden_case_that_lies(tmp_path):
