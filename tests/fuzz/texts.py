@@ -23,7 +23,9 @@ class Texts(FuzzClass):
     """Twenty texts a case: each cut and encoded, all together and some alone through one of the models."""
 
     name = "texts"
-    about = "hostile text through every tokenizer, and every kind of model: alone and in a batch, in chunks, as documents"
+    about = (
+        "hostile text through every tokenizer, and every kind of model: alone and in a batch, in chunks, as documents"
+    )
     wanted = 1_000_000
     per_case = 20
     memory = 4 << 30
