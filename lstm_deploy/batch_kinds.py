@@ -26,6 +26,10 @@ class Batch(Protocol, Generic[_R]):
     def longest(self) -> int:
         """Tokens of the longest row."""
 
+    @property
+    def spelt(self) -> int:
+        """Characters of the longest token, where the model spells them; else 1."""
+
     def halves(self) -> "tuple[Batch[_R], Batch[_R]]":
         """The same rows as two batches, of at least one each."""
 
@@ -61,6 +65,13 @@ class SentenceBatch:
     def longest(self) -> int:
         """Tokens of the longest row."""
         return max(map(len, self.sentences))
+
+    @property
+    def spelt(self) -> int:
+        """Characters of the longest token, where the model spells them; else 1."""
+        if self.encoder.characters is None:
+            return 1
+        return max((len(token) for tokens in self.sentences for token in tokens if isinstance(token, str)), default=1)
 
     def halves(self) -> "tuple[SentenceBatch, SentenceBatch]":
         """Two batches."""
@@ -144,6 +155,14 @@ class ColumnBatch:
         """Tokens of the longest row."""
         return int(self.column.lengths[self.which].max())
 
+    @property
+    def spelt(self) -> int:
+        """Characters of the longest token, where the model spells them; else 1."""
+        if self.column.encoder.characters is None:
+            return 1
+        rows = self.column.type_rows.take(self._places(self.column.lengths[self.which]))
+        return max(int(self.column.types.table.counts.take(rows).max(initial=0)), 1)
+
     def halves(self) -> "tuple[ColumnBatch, ColumnBatch]":
         """Two batches."""
         middle = len(self.which) // 2
@@ -168,7 +187,7 @@ class ColumnBatch:
             found.scores[places] = check_chances(chances[valid])
         return []
 
-    def _places(self, lengths: NDArray[np.int32]) -> NDArray[np.int64]:
+    def _places(self, lengths: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         """(tokens of the batch,) where each stands in the column, row by row."""
         ends = np.cumsum(lengths, dtype=np.int64)
         first = self.column.starts[self.which] - ends + lengths

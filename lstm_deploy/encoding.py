@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batching import rounded_up
+from .errors import OutOfMemoryError
 from .features import SubwordFeatures
 from .vocabulary import CharacterVocabulary, Vocabulary
 
@@ -20,13 +21,16 @@ sequence, character) with ``char_lengths`` (batch, sequence), ``lengths`` (batch
 _MAX_CACHED_TYPES = 2**16
 _MAX_CACHED_CHARACTERS = 2**22
 _PADDING_ROW = 0
+MOST_SPELT = 2**21
+"""Tokens of a sentence times characters of its longest token, at most: a model of characters spells each token as wide
+as the longest, and takes a kilobyte or two for each place."""
 
 
 class Encoder:
     """Turns batches of sentences into padded id arrays; ids of a word are worked out once and kept.
 
-    Thread-safe. The cache of word types starts afresh past 65,536 of them or 4 million characters, so that
-    an endless stream of new words takes bounded memory.
+    Thread-safe. The cache of word types starts afresh past 65,536 of them or 4 million characters in all, so that
+    an endless stream of new words, however long, takes bounded memory.
 
     Args:
         vocabulary: for a model with ``word_ids``.
@@ -55,6 +59,7 @@ class Encoder:
         Raises:
             TypeError: a token that is not a string.
             UnknownWordError, UnknownCharacterError: one that the model has no id for.
+            OutOfMemoryError: more than `MOST_SPELT`, for a model of characters.
         """
         types = self._table()
         lengths = np.fromiter(map(len, sentences), np.int32, len(sentences))
@@ -178,6 +183,7 @@ class _TypeTable(dict[str, int]):
         self._characters = characters
         self._lock = threading.Lock()
         self._size = _PADDING_ROW + 1
+        self._held = 0  # characters of the types themselves
         self._spelt_size = 1
         self.word_ids = np.full(1024, vocabulary.padding_id if vocabulary else 0, np.int32)  # (type,)
         self.subword_ids = np.zeros((1024, len(features.templates) if features else 0), np.int32)  # (type, feature)
@@ -187,12 +193,17 @@ class _TypeTable(dict[str, int]):
 
     def is_full(self) -> bool:
         """Whether it holds as much as may be kept."""
-        return len(self) > _MAX_CACHED_TYPES or self._spelt_size > _MAX_CACHED_CHARACTERS
+        return len(self) > _MAX_CACHED_TYPES or max(self._held, self._spelt_size) > _MAX_CACHED_CHARACTERS
 
     def spelt(self, rows: NDArray[np.int32], rounded: bool = False) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Character ids (batch, sequence, character), as wide as the longest word, and how many each word has."""
         counts = self.counts.take(rows)
         width = max(int(counts.max(initial=0)), 1)
+        if (cells := rows.shape[1] * width) > MOST_SPELT:
+            raise OutOfMemoryError(
+                f"{rows.shape[1]:,} tokens, the longest of {width:,} characters, are {cells:,} places; a model that "
+                f"spells words takes {MOST_SPELT:,} at most; cut the long token, or the sentence (--window)"
+            )
         positions = np.arange(rounded_up(width) if rounded else width, dtype=np.int32)
         where = self.starts.take(rows)[..., None] + positions
         where *= positions < counts[..., None]  # past a word's end: to 0, where padding lies
@@ -224,6 +235,7 @@ class _TypeTable(dict[str, int]):
             self.starts[row], self.counts[row] = start, len(char_ids)
             self.char_ids[start:end] = char_ids
             self._spelt_size = end
+            self._held += len(token)
             self._size = row + 1
             self[token] = row
         return row

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .batch_kinds import Batch, Column, SentenceBatch
 from .batching import plan_batches, rounded_up
 from .decoding import FlatTags, TaggedSentence
-from .encoding import Encoder, Inputs
+from .encoding import MOST_SPELT, Encoder, Inputs
 from .errors import IdRangeError, OutOfMemoryError, SmallerBatchesWarning
 from .metadata import ModelMetadata
 from .providers import available_cores
@@ -33,6 +33,9 @@ CUDA_THREADS = 2
 """For each GPU: while one thread waits for it, the other encodes the next batch and decodes the last."""
 POOL_TOKENS = 512
 """Below it a hand-over to other threads costs more than it saves."""
+SPELT = 256
+"""Characters of the longest token that a full batch has room for, of a model that spells them; with longer ones batches
+have fewer cells."""
 _LEAST = {"cpu": 512, "cuda": 8192}
 """Cells below which a batch is not made smaller only to share work out."""
 _READ_AHEAD = {"cpu": 32, "cuda": 4}
@@ -146,7 +149,7 @@ class Engine:
         if self._process != os.getpid():  # forked: those who had begun are not here
             self._memory, self._process = _Memory(), os.getpid()
         budget, problem = self.batch_tokens, ""
-        if batch.rows == 1 or self._cells(batch) <= budget:
+        if batch.rows == 1 or self._fits(batch, budget):
             try:
                 with self._memory.shared():
                     return self._run_batch(batch, scores)
@@ -170,6 +173,11 @@ class Engine:
     def _cells(self, batch: Batch[Any]) -> int:
         rows, columns = batch.rows, batch.longest
         return rounded_up(rows) * rounded_up(columns) if self._cuda else rows * columns
+
+    def _fits(self, batch: Batch[Any], budget: int) -> bool:
+        """Whether the rows may run together, spelt as wide as the longest token where the model spells them."""
+        spelt = batch.spelt
+        return self._cells(batch) * max(spelt / SPELT, 1) <= budget and 2 * batch.longest * spelt <= MOST_SPELT
 
     def _run_batch(self, batch: Batch[_R], scores: bool) -> list[_R]:
         inputs = batch.inputs(self._cuda)

@@ -28,7 +28,9 @@ ENDS, CLOSERS = ".!?…", "\"'”’)]»"
 # The patterns below read a text of the same length in which a letter is "a", a number "0", a mark
 # or format character "m", the zero-width joiner "j", white space "s"; all the rest is itself.
 _LETTER_OF_CLASS = str.maketrans("uloamfdn", "aaaamm00")
-_ADDRESS = re.compile(r"(?:a+://|aaa\.(?=a+\.))[^s]+|[a0._+&\-]+@[a0\-]+(?:\.[a0\-]+)+")
+_URL = re.compile(r"a+://|aaa\.(?=(?P<host>a+\.))")
+_LOCAL = re.compile(r"[a0._+&\-]*")
+_DOMAIN = re.compile(r"[a0\-]+(?P<dot>\.)(?:[a0\-]+\.)*[a0\-]*")
 _INITIALS = re.compile(r"(?:a\.){2,}")
 _RUN = re.compile(r"(?P<run>[^a0mjs])(?P=run)*(?:[mj]*j[^a0mjs])*[mj]*|[mj]+")
 """One mark of punctuation, or one symbol, repeated; with what zero-width joiners tie to it (emoji)."""
@@ -54,6 +56,8 @@ class Tokenizer:
     ends: str = ENDS
     closers: str = CLOSERS
     _inner: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    _longest_kept: int = field(init=False, repr=False, compare=False)
+    _longest_suffix: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -62,6 +66,10 @@ class Tokenizer:
         join = rf"(?:[{joiners}](?=[a0])|(?<=0)[.,:](?=0))" if joiners else r"(?:(?<=0)[.,:](?=0))"
         pattern = rf"[a0](?:[a0mj]|{join})*|{_RUN.pattern}"
         object.__setattr__(self, "_inner", re.compile(pattern))
+        # What is longer is neither kept nor a suffix: to copy and look up the rest of a chunk each time that something
+        # is peeled off it would take time that grows with the square of its length.
+        object.__setattr__(self, "_longest_kept", max(map(len, self.keep), default=0))
+        object.__setattr__(self, "_longest_suffix", max(map(len, self.suffixes), default=0))
 
     def to_json(self) -> dict[str, Any]:
         """The spec as a JSON object."""
@@ -116,7 +124,8 @@ class Tokenizer:
     def _chunk(self, text: str, letters: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Peel punctuation off both ends until what is left is whole, then cut that by the rules."""
         behind: list[tuple[int, int]] = []
-        while start < end and not self._whole(text, letters, start, end):
+        shapes = _Shapes(letters, end)
+        while start < end and not (self._is_listed(text, start, end) or shapes.hold(start, end)):
             if _is_edge(letters[start]):
                 stop = _RUN.match(letters, start, end).end()  # type: ignore[union-attr]  # an edge matches
                 yield start, stop
@@ -132,25 +141,77 @@ class Tokenizer:
             yield start, end
         yield from reversed(behind)
 
-    def _whole(self, text: str, letters: str, start: int, end: int) -> bool:
-        return (
-            text[start:end] in self.keep
-            or lower(text[start:end]).replace("’", "'") in self.suffixes
-            or _INITIALS.fullmatch(letters, start, end) is not None
-            or (_ADDRESS.fullmatch(letters, start, end) is not None and not _is_edge(letters[end - 1]))
+    def _is_listed(self, text: str, start: int, end: int) -> bool:
+        """Whether it is among the words kept, or a suffix."""
+        size = end - start
+        return (size <= self._longest_kept and text[start:end] in self.keep) or (
+            size <= self._longest_suffix and lower(text[start:end]).replace("’", "'") in self.suffixes
         )
 
     def _cut_suffixes(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         cuts = [end]
-        while text[start : cuts[-1]] not in self.keep:
-            word = lower(text[start : cuts[-1]]).replace("’", "'")
+        # Each code point by itself, so what is left of the word has the beginning of this for its lower case.
+        word = lower(text[start:end]).replace("’", "'")
+        while cuts[-1] - start > self._longest_kept or text[start : cuts[-1]] not in self.keep:
+            left = len(word) if cuts[-1] == end else cuts[-1] - start
             # A lower-cased form of another length has no place to cut in the text: it stays whole.
-            size = max((len(s) for s in self.suffixes if len(s) < len(word) and word.endswith(s)), default=0)
-            if not size or len(word) != cuts[-1] - start:
+            size = max((len(s) for s in self.suffixes if len(s) < left and word.endswith(s, 0, left)), default=0)
+            if not size or left != cuts[-1] - start:
                 break
             cuts.append(cuts[-1] - size)
         bounds = [start, *reversed(cuts)]
         yield from pairwise(bounds)
+
+
+class _Shapes:
+    """Which parts of a chunk are initials (``U.S.``) or an address, whole: of parts that shrink, in time linear in all.
+
+    A part ends before the chunk does once something was peeled off its end, and then starts where it did; so each
+    pattern runs once for a start, and what is asked of an end is reckoned from where it matched.
+    """
+
+    def __init__(self, letters: str, end: int) -> None:
+        self._letters = letters
+        self._end = end
+        self._start = -1
+        self._initials = 0
+        self._url = 0
+        self._at = -1
+        self._domain: tuple[int, int] | None = None
+
+    def hold(self, start: int, end: int) -> bool:
+        """Whether ``letters[start:end]`` is one of them; ``start`` is no less than the last time."""
+        last = self._letters[end - 1]
+        if self._start != start:
+            self._look(start)
+        if end <= self._initials and last == ".":
+            return end - start > 2
+        if _is_edge(last):
+            return False
+        if self._url and end >= self._url:
+            return True
+        if self._domain is None:
+            return False
+        dot, stop = self._domain
+        return dot + 1 < end <= stop
+
+    def _look(self, start: int) -> None:
+        """Where patterns that begin at ``start`` match."""
+        self._start, self._initials, self._url = start, 0, 0
+        if self._letters[start] == "a":
+            if found := _INITIALS.match(self._letters, start, self._end):
+                self._initials = found.end()
+            if found := _URL.match(self._letters, start, self._end):
+                # At least one more; and within what is left there has to be the host's first part, where it counts.
+                self._url = max(found.end() + 1, found.end("host"))
+        if start > self._at:  # else it is still before the same sign, or at it
+            self._at = _LOCAL.match(self._letters, start, self._end).end()  # type: ignore[union-attr]  # may be empty
+            found = None
+            if self._letters[self._at : self._at + 1] == "@":
+                found = _DOMAIN.match(self._letters, self._at + 1, self._end)
+            self._domain = (found.start("dot"), found.end()) if found else None
+        if start == self._at:
+            self._domain = None
 
 
 def spell(text: str) -> tuple[list[str], list[tuple[int, int]]]:

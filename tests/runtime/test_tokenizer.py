@@ -1,10 +1,13 @@
+import re
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from model_files import corpus
 
 from lstm_deploy.formats import read_gold
-from lstm_deploy.tokenizer import JOINERS, Tokenizer
+from lstm_deploy.tokenizer import JOINERS, Tokenizer, _Shapes
 from lstm_deploy.unicode14 import classes
 
 ENGLISH = Tokenizer("words", frozenset({"Mr.", ":)", "o'clock"}), ("'s", "n't", "'ll"), "-")
@@ -92,3 +95,43 @@ def test_spec_survives_json(tokenizer):
 def test_real_text_is_covered():
     for sentence in read_gold(corpus("ud-english-ewt/en_ewt-ud-dev.conllu.xz")):
         assert "".join(ENGLISH.tokens(sentence.text)) == "".join(sentence.text.split())
+
+
+PLAIN = re.compile(r"(?:a+://|aaa\.(?=a+\.))[^s]+|[a0._+&\-]+@[a0\-]+(?:\.[a0\-]+)+"), re.compile(r"(?:a\.){2,}")
+"""Addresses and initials as FORMAT.md has them: one pattern each for the whole of a part."""
+
+
+@given(st.text("aaa0.@-_:/w,!", min_size=1, max_size=14), st.data())
+def test_shapes_of_parts_that_shrink_are_those_of_the_plain_patterns(letters, data):
+    address, initials = PLAIN
+    start, end = 0, len(letters)
+    shapes = _Shapes(letters, end)
+    while start < end:
+        edge = letters[end - 1] not in "a0mj"
+        whole = initials.fullmatch(letters, start, end) or (address.fullmatch(letters, start, end) and not edge)
+        assert shapes.hold(start, end) == bool(whole)
+        if letters[start] not in "a0mj" and data.draw(st.booleans()):
+            start += 1  # as the tokenizer peels: off the front only what is no letter
+        else:
+            end -= 1
+
+
+UNITS = [".", "a.", "a-", "'s", "n't", "!?", "(.", "._", "._@", "a@a.", "://", "0,", "s", "(a", "a)", "\u0301\u200d",
+         "!\u0301", "👩\u200d", "\u202e", "İ"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "tail"),
+    [(ENGLISH, ""), (ENGLISH, ",;"), (Tokenizer("words", frozenset(), ("'s", "s", "a"), "'"), "")],
+    ids=["alone", "with a tail", "suffixes"],
+)
+@pytest.mark.parametrize("unit", UNITS)
+def test_time_grows_with_a_text_not_with_its_square(tokenizer, unit, tail):
+    def seconds(size):
+        text = unit * (size // len(unit)) + tail * (size // 2 if tail else 0)
+        start = time.process_time()
+        assert tokenizer.spans(text)[-1][1] == len(text)
+        return time.process_time() - start
+
+    least = min(seconds(2_000) for _ in range(3))
+    assert seconds(20_000) < 30 * least + 0.05  # a hundred times, if it grew with the square

@@ -128,7 +128,8 @@ export class Tokenizer {
     const { roles } = letters;
     /** @type {Span[]} */
     const behind = [];
-    while (start < end && !this.#isWhole(letters, start, end)) {
+    const shapes = new Shapes(letters, end);
+    while (start < end && !this.#isListed(letters, start, end) && !shapes.hold(start, end)) {
       if (roles[start] === PUNCTUATION) {
         const stop = letters.runEnd(start, end);
         found.push(letters.span(start, stop));
@@ -149,17 +150,17 @@ export class Tokenizer {
   }
 
   /**
+   * Whether it is among the words kept, or a suffix.
+   *
    * @param {Letters} letters
    * @param {number} start
    * @param {number} end
    */
-  #isWhole(letters, start, end) {
+  #isListed(letters, start, end) {
     const units = letters.units(start, end);
     if (units <= this.#longestKept && this.#keep.has(letters.slice(start, end))) return true;
     // Lower case is never shorter, so that a longer piece cannot be a suffix.
-    if (units <= this.#longestSuffix && this.#suffixSet.has(straightened(letters.slice(start, end)))) return true;
-    if (letters.isInitials(start, end)) return true;
-    return letters.roles[end - 1] !== PUNCTUATION && letters.isAddress(start, end);
+    return units <= this.#longestSuffix && this.#suffixSet.has(straightened(letters.slice(start, end)));
   }
 
   /**
@@ -207,11 +208,12 @@ export class Tokenizer {
   #cutSuffixes({ token, start }, found) {
     let left = token.length;
     const cuts = [];
-    while (!this.#keep.has(token.slice(0, left))) {
-      const word = straightened(token.slice(0, left));
+    // Each code point by itself, so that what is left of the word has the beginning of this for its lower case.
+    const word = straightened(token);
+    while (left > this.#longestKept || !this.#keep.has(token.slice(0, left))) {
       // A lower-cased form of another length has no place to cut in the text: it stays whole.
-      if (word.length !== left) break;
-      const suffix = this.#suffixes.find((end) => end.length < word.length && word.endsWith(end));
+      if (word.length !== token.length) break;
+      const suffix = this.#suffixes.find((end) => end.length < left && word.endsWith(end, left));
       if (!suffix) break;
       cuts.push(left);
       left -= suffix.length;
@@ -305,54 +307,103 @@ class Letters {
   }
 
   /**
-   * Letters with a point after each, two or more.
+   * Where the letters that begin at `at` end.
    *
-   * @param {number} start
-   * @param {number} end
-   */
-  isInitials(start, end) {
-    if (end - start < 4 || (end - start) % 2) return false;
-    for (let at = start; at < end; at += 2) {
-      if (this.roles[at] !== LETTER || this.points[at + 1] !== POINT) return false;
-    }
-    return true;
-  }
-
-  /**
-   * A URL, something like `www.`, or a mail address.
-   *
-   * @param {number} start
-   * @param {number} end
-   */
-  isAddress(start, end) {
-    const { points, roles } = this;
-    const letters = this.#lettersEnd(start, end);
-    if (letters > start && letters + 3 < end) {
-      if (points[letters] === COLON && points[letters + 1] === SLASH && points[letters + 2] === SLASH) return true;
-      if (letters - start === 3 && points[letters] === POINT) {
-        const next = this.#lettersEnd(letters + 1, end);
-        if (next > letters + 1 && next + 1 < end && points[next] === POINT) return true;
-      }
-    }
-    let at = start;
-    while (at < end && (isWordStart(roles[at]) || MAIL_NAME.has(points[at]))) at++;
-    if (at === start || at === end || points[at] !== AT) return false;
-    for (let labels = 1; ; labels++) {
-      const label = ++at;
-      while (at < end && (isWordStart(roles[at]) || points[at] === HYPHEN)) at++;
-      if (at === label) return false;
-      if (at === end) return labels > 1;
-      if (points[at] !== POINT) return false;
-    }
-  }
-
-  /**
    * @param {number} at
    * @param {number} end
    */
-  #lettersEnd(at, end) {
+  lettersEnd(at, end) {
     while (at < end && this.roles[at] === LETTER) at++;
     return at;
+  }
+}
+
+/**
+ * Which parts of a chunk are initials (`U.S.`) or an address, whole: of parts that shrink, in time linear in all.
+ *
+ * A part ends before the chunk does once something was peeled off its end, and then starts where it did; so each
+ * pattern is tried once for a start, and what is asked of an end is reckoned from where it matched.
+ */
+class Shapes {
+  /** Where what is known of begins. */
+  #start = -1;
+  /** Where letters with a point after each end. */
+  #initials = 0;
+  /** Where a URL, or something like `www.`, may end at the earliest; 0 for none. */
+  #url = 0;
+  /** Where what may be a mail address's name ends. */
+  #at = -1;
+  /** The first point of its domain; -1 for none. */
+  #dot = -1;
+  /** Where its domain ends at the latest. */
+  #stop = 0;
+
+  /**
+   * @param {Letters} letters
+   * @param {number} end of the chunk
+   */
+  constructor(letters, end) {
+    this.letters = letters;
+    this.end = end;
+  }
+
+  /**
+   * Whether the part is one of them; `start` is no less than the last time.
+   *
+   * @param {number} start
+   * @param {number} end
+   */
+  hold(start, end) {
+    const { points, roles } = this.letters;
+    if (this.#start !== start) this.#look(start);
+    if (end <= this.#initials && points[end - 1] === POINT) return end - start > 2;
+    if (roles[end - 1] === PUNCTUATION) return false;
+    return (this.#url > 0 && end >= this.#url) || (this.#dot >= 0 && this.#dot + 1 < end && end <= this.#stop);
+  }
+
+  /** @param {number} start */
+  #look(start) {
+    const { points, roles } = this.letters;
+    this.#start = start;
+    this.#initials = start;
+    while (roles[this.#initials] === LETTER && points[this.#initials + 1] === POINT && this.#initials + 1 < this.end) {
+      this.#initials += 2;
+    }
+    this.#url = this.#leastUrl(start);
+    if (start > this.#at) {
+      this.#at = start;
+      while (this.#at < this.end && (isWordStart(roles[this.#at]) || MAIL_NAME.has(points[this.#at]))) this.#at++;
+      this.#readDomain();
+    }
+    if (start === this.#at) this.#dot = -1;
+  }
+
+  /** @param {number} start */
+  #leastUrl(start) {
+    const { points } = this.letters;
+    const letters = this.letters.lettersEnd(start, this.end);
+    if (letters === start || letters + 2 > this.end) return 0;
+    if (letters + 3 <= this.end && [COLON, SLASH, SLASH].every((point, i) => points[letters + i] === point)) {
+      return letters + 4;
+    }
+    if (letters - start !== 3 || points[letters] !== POINT) return 0;
+    const next = this.letters.lettersEnd(letters + 1, this.end);
+    return next > letters + 1 && next < this.end && points[next] === POINT ? next + 1 : 0;
+  }
+
+  /** The domain behind the sign at which the name ends, if it is one. */
+  #readDomain() {
+    const { points, roles } = this.letters;
+    this.#dot = -1;
+    let at = this.#at;
+    if (at >= this.end || points[at] !== AT) return;
+    for (let label = at + 1; ; label = at + 1) {
+      at = label;
+      while (at < this.end && (isWordStart(roles[at]) || points[at] === HYPHEN)) at++;
+      this.#stop = at;
+      if (at === label || at >= this.end || points[at] !== POINT) return;
+      if (this.#dot < 0) this.#dot = at;
+    }
   }
 }
 

@@ -86,3 +86,17 @@ test("a long text takes time in proportion", () => {
   for (const part of ["a ", "a-", "?!", "a.", "'s", "("]) assert.ok(ENGLISH.spans(part.repeat(20000)).length);
   assert.ok(performance.now() - start < 5000);
 });
+
+test("time grows with a text, not with its square", () => {
+  const units = [".", "a.", "a-", "'s", "n't", "!?", "(.", "._", "._@", "a@a.", "://", "s", "(a", "!\u0301", "\u0301\u200d"];
+  const tails = ["", ",;", "a,"];
+  for (const unit of units) {
+    for (const tail of tails) {
+      const text = unit.repeat(200_000 / unit.length) + tail.repeat(50_000);
+      const start = performance.now();
+      const found = ENGLISH.spans(text);
+      assert.equal(found.at(-1).end, text.length);
+      assert.ok(performance.now() - start < 5_000, `${unit} ${tail}`); // minutes, if it grew with the square
+    }
+  }
+});
