@@ -1,6 +1,5 @@
 """Tokens -> the arrays a model takes. Training and prediction both call `Encoder.encode`."""
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from .batching import rounded_up
 from .features import SubwordFeatures
+from .lifetimes import ForkLock
 from .vocabulary import CharacterVocabulary, Vocabulary
 
 Inputs = dict[str, NDArray[np.int32]]
@@ -176,7 +176,7 @@ class _TypeTable(dict[str, int]):
         self._vocabulary = vocabulary
         self._features = features
         self._characters = characters
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._size = _PADDING_ROW + 1
         self._spelt_size = 1
         self.word_ids = np.full(1024, vocabulary.padding_id if vocabulary else 0, np.int32)  # (type,)
@@ -211,7 +211,7 @@ class _TypeTable(dict[str, int]):
             # Readers hold rows of the tables that they take after the look-up: grow by
             # replacing, fill before the row is published.
             if row == len(self.word_ids):
-                names = ("word_ids", "subword_ids", "starts", "counts")
+                names = ("subword_ids", "starts", "counts", "word_ids")  # the one that is asked last: a fork may cut in
                 # All before any is replaced: memory may run out between two, and they must stay as long as each other.
                 for name, table in [(name, _doubled(getattr(self, name))) for name in names]:
                     setattr(self, name, table)
