@@ -34,9 +34,11 @@ from .formats import (
     writer_for,
 )
 from .inspection import printable
+from .memory import RUNTIME, TORCH, ran_out, require_address_space
 from .metadata import COLUMNS, Column
 from .models import EXPORTED, default_model, find_model, installed_models
-from .providers import Arena, CudaOptions, Provider
+from .providers import Arena, CudaOptions, Provider, available_cores
+from .stopping import Stopped, stoppable
 
 DEFAULT_CHECKPOINT = Path("checkpoint")
 _PATH = click.Path(path_type=Path)
@@ -101,10 +103,24 @@ class _Rate(click.FloatRange):
 
 
 class _Commands(click.Group):
-    """The commands in the order of use; known errors become one line and exit code 1, a closed pipe silence."""
+    """The commands in the order of use; known errors become one line and exit code 1, a closed pipe silence, a signal
+    that asks the command to end one line and 128 + its number."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        try:
+            with stoppable():
+                return super().main(*args, **settings)
+        except Stopped as e:
+            _say(f"Stopped by {e.name}.")
+            try:  # whole sentences that wait in the buffer
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+            except OSError:
+                _discard_standard_output()
+            sys.exit(e.exit_code)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -119,10 +135,24 @@ class _Commands(click.Group):
             ctx.exit(0)
         except LstmDeployError as e:
             raise click.ClickException(printable(" ".join(str(e).split()))) from e
-        except OSError as e:  # a file or stream that no reader or writer of ours stands for
-            _discard_standard_output()
+        except Exception as e:
+            if ran_out(e):
+                raise click.ClickException(_short_of_memory(e)) from e
+            if not isinstance(e, OSError):
+                raise
+            _discard_standard_output()  # a file or stream that no reader or writer of ours stands for
             where = e.filename or "standard output"
             raise click.ClickException(f"{where}: {e.strerror or e}; make room, or pass another path") from e
+
+
+def _require_room(what: str, base: int, threads: int | None = None) -> None:
+    """Refuses to begin under a limit of the address space that native code would abort at."""
+    require_address_space(what, base, threads or available_cores())
+
+
+def _short_of_memory(e: Exception) -> str:
+    reason = " ".join(str(e).split()) or type(e).__name__
+    return f"memory ran out ({reason:.200}); give the process more, or take fewer --threads and smaller batches"
 
 
 def _warn(before: Callable[..., None]) -> Callable[..., None]:
@@ -239,6 +269,7 @@ def train(
         raise click.UsageError("--soft-labels needs --train: a teacher adds to gold sentences")
     if vectors is None and (vector_words is not None or vectors_licence):
         raise click.UsageError("--vector-words and --vectors-licence need --vectors")
+    _require_room("training", TORCH)
     from .training import require
 
     require("torch", "safetensors", "matplotlib")
@@ -350,6 +381,7 @@ def export(
         raise click.UsageError("--dev and --max-drop measure rounding: give --precision fp16, rows8 or int8 too")
     if precision != "fp32" and dev is None:
         raise click.UsageError(f"--precision {precision} rounds: give --dev FILE, a tagged file to measure the cost on")
+    _require_room("export", TORCH)
     from .training import require
 
     require("torch", "onnx", "safetensors")
@@ -390,6 +422,7 @@ def _export_own(ctx: click.Context, output: Path) -> None:
             )
     if params["vocab"] is None or params["tags"] is None:
         raise click.UsageError("--module needs --vocab FILE and --tags FILE: JSON, name -> id or a list")
+    _require_room("export", TORCH)
     from .training import require
 
     require("torch", "onnx", "safetensors")
@@ -654,6 +687,7 @@ def run(
     lstm-deploy run --input corpus/ --output tagged/
     """
     _check_texts(texts, source, window, margin)
+    _require_room("tagging", RUNTIME, threads)
     from .streaming import StreamingPredictor, is_streaming, open_predictor
     from .tagging import Cut, sentences_of, tag_sentences, with_progress
     from .windows import MARGIN
@@ -800,6 +834,7 @@ def evaluate(
 
     if segmenter and not raw:
         raise click.UsageError("--segmenter finds words in raw text: give --raw too")
+    _require_room("tagging", RUNTIME)
     predictor = open_predictor(model, provider)
     _say_provider(provider, predictor)
     if raw or predictor.metadata.column == "segmentation":
@@ -861,6 +896,7 @@ def verify(model: Path, checkpoint: Path | None, source: Path | None, provider: 
     from .golden import check_golden
     from .streaming import open_predictor
 
+    _require_room("verifying", TORCH if checkpoint else RUNTIME)
     predictor = open_predictor(model, provider)
     _say_provider(provider, predictor)
     golden = check_golden(predictor)
@@ -1099,4 +1135,7 @@ def _say_provider(asked: Provider, predictor: Any, whose: str = "") -> None:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    try:
+        click.echo(line, err=True)
+    except OSError:  # nobody listens any more, or the disk of a log is full: the work goes on
+        pass

@@ -1,6 +1,5 @@
 """Tokens -> the arrays a model takes. Training and prediction both call `Encoder.encode`."""
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from .batching import rounded_up
 from .errors import OutOfMemoryError
 from .features import SubwordFeatures
+from .lifetimes import ForkLock
 from .vocabulary import CharacterVocabulary, Vocabulary
 
 Inputs = dict[str, NDArray[np.int32]]
@@ -181,7 +181,7 @@ class _TypeTable(dict[str, int]):
         self._vocabulary = vocabulary
         self._features = features
         self._characters = characters
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._size = _PADDING_ROW + 1
         self._held = 0  # characters of the types themselves
         self._spelt_size = 1
@@ -222,7 +222,7 @@ class _TypeTable(dict[str, int]):
             # Readers hold rows of the tables that they take after the look-up: grow by
             # replacing, fill before the row is published.
             if row == len(self.word_ids):
-                names = ("word_ids", "subword_ids", "starts", "counts")
+                names = ("subword_ids", "starts", "counts", "word_ids")  # the one that is asked last: a fork may cut in
                 # All before any is replaced: memory may run out between two, and they must stay as long as each other.
                 for name, table in [(name, _doubled(getattr(self, name))) for name in names]:
                     setattr(self, name, table)

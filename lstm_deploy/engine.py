@@ -18,6 +18,7 @@ from .batching import plan_batches, rounded_up
 from .decoding import FlatTags, TaggedSentence
 from .encoding import MOST_SPELT, Encoder, Inputs
 from .errors import IdRangeError, OutOfMemoryError, SmallerBatchesWarning
+from .lifetimes import ForkLock
 from .metadata import ModelMetadata
 from .providers import available_cores
 from .session import Scores, TaggerSession
@@ -79,7 +80,7 @@ class Engine:
         self._workers = Workers(self.threads)
         self._memory = _Memory()
         self._process = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._unsaid = ""
         self._idle: SimpleQueue[TaggerSession] | None = None
         if len(sessions) > 1:  # each device is lent to as many batches at a time as any other

@@ -24,7 +24,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args
 
-from .errors import MissingDependencyError, NotOnnxError, ProviderError
+from .errors import MissingDependencyError, NotOnnxError, OutOfMemoryError, ProviderError
+from .lifetimes import native_call
+from .memory import ran_out
 
 Provider = Literal["cpu", "cuda", "auto"]
 Arena = Literal["next_power_of_two", "same_as_requested"]
@@ -38,6 +40,7 @@ _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _SILENT = 4  # onnxruntime's FATAL level
 _ERRORS = 3
 _NO_BUILD = "a build without CUDA"
+_MORE = "give the process more (`ulimit -v`, a container's limit)"
 _REINSTALL = "run `pip uninstall -y onnxruntime onnxruntime-gpu`, then `pip install 'lstm-deploy[gpu]'`"
 _CURES = (
     # what a cause says -> its cure
@@ -131,10 +134,13 @@ def import_onnxruntime() -> ModuleType:
 
     Raises:
         MissingDependencyError: neither onnxruntime nor onnxruntime-gpu is installed, or it is broken.
+        OutOfMemoryError: it does not fit into memory.
     """
     try:
         import onnxruntime
     except ImportError as e:
+        if ran_out(e):
+            raise OutOfMemoryError(f"onnxruntime does not fit into memory ({_one_line(str(e))}); {_MORE}") from e
         fact = (
             "is not installed" if isinstance(e, ModuleNotFoundError) and e.name == "onnxruntime" else f"is broken ({e})"
         )
@@ -161,6 +167,7 @@ def open_session(
     Raises:
         ProviderError: ``provider`` is unknown, or is ``cuda`` and CUDA does not load or does not get the recurrence.
         NotOnnxError: onnxruntime refuses the file.
+        OutOfMemoryError: it does not fit into memory.
         MissingDependencyError: no onnxruntime.
     """
     check_provider(provider)
@@ -272,8 +279,11 @@ def _create(
     try:
         # Without enable_fallback=0 a failure is retried, and told on standard output.
         source = str(model.path) if model.data is None else model.data
-        return runtime.InferenceSession(source, options, providers=providers, enable_fallback=0)
+        with native_call():
+            return runtime.InferenceSession(source, options, providers=providers, enable_fallback=0)
     except Exception as e:  # onnxruntime has a dozen classes for this, with no base of their own
+        if ran_out(e) and providers[0] == _CPU:  # on CUDA it is a cause among others
+            raise OutOfMemoryError(f"{model.path}: does not fit into memory ({_one_line(str(e))}); {_MORE}") from e
         raise NotOnnxError(
             f"{model.path}: onnxruntime {runtime.__version__} refuses the model: {_one_line(str(e))}; export the model "
             "again"

@@ -12,18 +12,12 @@ from numpy.typing import NDArray
 from .admission import admit
 from .encoding import Inputs
 from .errors import IdRangeError, MetadataError, ModelFileError, OutOfMemoryError, ProviderError
+from .lifetimes import native_call
+from .memory import ran_out
 from .metadata import ModelMetadata
 from .providers import CudaOptions, Placement, Provider, open_session, quiet_run
 
 _FREE = {"batch", "sequence", "character"}
-_NO_MEMORY = (
-    "bad_alloc",  # onnxruntime on the CPU
-    "Failed to allocate memory",  # its arena on CUDA
-    "Available memory of",  # the same under a limit
-    "out of memory",  # CUDA
-    "ALLOC_FAILED",  # cuBLAS, cuDNN 8
-    "ALLOCATION_FAILED",  # cuDNN 9
-)
 States = dict[str, NDArray[np.float32]]
 """Of a streaming file: name of each state -> (batch, size), or of one stream alone (size,)."""
 _ORT_TYPES = {"int32": "tensor(int32)", "float32": "tensor(float)"}
@@ -188,12 +182,13 @@ class TaggerSession:
         try:
             if self.provider == "cuda":
                 return self._run_bound(outputs, feeds)
-            return self._session.run(outputs, feeds)
+            with native_call():
+                return self._session.run(outputs, feeds)
         except ProviderError:
             raise
         except Exception as e:  # onnxruntime has a dozen classes for this, with no base of their own
             reason, (batch, sequence) = " ".join(str(e).split()), feeds[self._first].shape[:2]
-            if isinstance(e, MemoryError) or any(sign in reason for sign in _NO_MEMORY):
+            if ran_out(e):
                 raise OutOfMemoryError(
                     f"{self._path}: a batch of {batch} x {sequence} tokens does not fit into the memory on "
                     f"{self.provider} ({reason:.300}); lower batch_tokens (--batch-tokens), and cut long sentences "
@@ -216,7 +211,8 @@ class TaggerSession:
             binding.bind_cpu_input(name, np.ascontiguousarray(values))
         for name in outputs:
             binding.bind_output(name, "cpu")
-        self._session.run_with_iobinding(binding, self._quiet)
+        with native_call():
+            self._session.run_with_iobinding(binding, self._quiet)
         return binding.copy_outputs_to_cpu()
 
     def _check(self, inputs: Inputs) -> None:

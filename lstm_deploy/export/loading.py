@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import nn
 
 from ..errors import CheckpointError, InputError
@@ -104,7 +104,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     """
     try:
         if path.suffix == ".safetensors":
-            state = load_file(path)
+            state = load(path.read_bytes())  # a mapped file may be cut under us
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as e:

@@ -8,11 +8,17 @@ import io
 import lzma
 import os
 import sys
+import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 from ..errors import InputError, MissingDependencyError, OutputError
 
@@ -38,6 +44,9 @@ _OPENERS: dict[str, Callable[..., Any]] = {".gz": _gzip, ".xz": lzma.open, ".bz2
 COMPRESSIONS = tuple(_OPENERS)
 PARTIAL = (".lstm-deploy-", ".partial")
 """How names begin and end of files that are not yet whole."""
+_QUIET = 3600.0
+"""Seconds without a write after which a half file beside others' files is a left-over. Its lock alone does not say so:
+some network file systems show it to its own machine only."""
 
 
 class LineReader:
@@ -103,7 +112,8 @@ class LineReader:
 def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
     """A stream whose bytes become ``path`` when the block ends without an error, and else leave no trace.
 
-    Compressed where the name ends in ``.gz``, ``.xz``, ``.bz2`` or ``.zst``. A device or pipe is written directly.
+    Compressed where the name ends in ``.gz``, ``.xz``, ``.bz2`` or ``.zst``. A device or pipe is written directly. A
+    half file that a process left in the same folder which was killed an hour ago or longer is removed.
 
     Raises:
         OutputError: the file cannot be written.
@@ -113,8 +123,9 @@ def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         direct = path.exists() and not path.is_file()
-        partial = path if direct else path.with_name(f"{PARTIAL[0]}{uuid.uuid4().hex}{PARTIAL[1]}")
-        raw = partial.open("wb")
+        if not direct:
+            remove_left_overs(path.parent, _QUIET)
+        partial, raw = (path, path.open("wb")) if direct else _begun(path.parent)
     except OSError as e:
         raise _unwritable(path, e) from e
     try:
@@ -125,7 +136,9 @@ def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
             if not direct:
                 raw.flush()
                 os.fsync(raw.fileno())  # a name must not outlive a power cut that its bytes do not
-        if not direct:
+                if fcntl:
+                    partial.replace(path)  # while it is locked
+        if not direct and not fcntl:
             partial.replace(path)
     except BaseException as e:
         if not direct:
@@ -135,10 +148,40 @@ def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
         raise
 
 
+def remove_left_overs(folder: Path, quiet: float = 0.0) -> None:
+    """Removes half files whose writers are gone. Those of writers at work are locked, and stay.
+
+    Args:
+        quiet: seconds for which nothing may have been written to one that goes.
+    """
+    if fcntl is None:  # no telling whose writer is gone
+        return
+    for half in folder.glob(f"{PARTIAL[0]}*{PARTIAL[1]}"):
+        with contextlib.suppress(OSError), half.open("rb") as stream:  # it may be gone, or somebody else's
+            if time.time() - os.fstat(stream.fileno()).st_mtime >= quiet:
+                fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                half.unlink()
+
+
+def _begun(folder: Path) -> tuple[Path, BinaryIO]:
+    """A new half file, locked while it is open."""
+    partial = folder / f"{PARTIAL[0]}{uuid.uuid4().hex}{PARTIAL[1]}"
+    raw = partial.open("xb")
+    if fcntl:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(raw.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not partial.exists():  # taken for a left-over before it was locked
+            raw.close()
+            return _begun(folder)
+    return partial, raw
+
+
 def text_lines(stream: BinaryIO) -> io.TextIOWrapper:
     """``stream`` as UTF-8 text with line feeds."""
     return io.TextIOWrapper(stream, "utf-8", newline="\n")
 
 
 def _unwritable(path: Path, e: OSError) -> OutputError:
-    return OutputError(f"{path}: cannot write ({e.strerror or e}); pass a path in an existing, writable folder")
+    full = e.errno in (errno.ENOSPC, errno.EDQUOT)
+    cure = "make room, or pass a path on another disk" if full else "pass a path in an existing, writable folder"
+    return OutputError(f"{path}: cannot write ({e.strerror or e}); {cure}")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from ..encoding import Encoder
@@ -99,7 +99,7 @@ def load_checkpoint(folder: str | Path) -> tuple[Checkpoint, LSTMTagger]:
     checkpoint = load_description(folder)
     try:
         model = checkpoint.new_model()
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        model.load_state_dict(load((folder / WEIGHTS).read_bytes()))  # a mapped file may be cut under us
     except FileNotFoundError as e:
         raise CheckpointError(f"{folder}: no {WEIGHTS}; finish the run with `lstm-deploy train ... --resume`") from e
     except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as e:
@@ -153,9 +153,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         CheckpointError: damaged.
     """
     try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("about", "null"))
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 - not a mapping
+        content = path.read_bytes()
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return tensors, json.loads(header.get("__metadata__", {}).get("about", "null"))
     except (SafetensorError, OSError, ValueError) as e:
         raise CheckpointError(f"{path}: damaged ({e}); start the run again with --overwrite") from e
 

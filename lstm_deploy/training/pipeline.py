@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ..errors import CheckpointError, InputError, OutputError
 from ..formats import Sentence, check_tags
+from ..formats.streams import remove_left_overs
 from ..plots.curve import draw_curve
 from ..tokenizer import Tokenizer
 from .checkpoint import CURVE, DESCRIPTION, RESUME, WEIGHTS, Checkpoint, load_description, versions
@@ -149,8 +150,7 @@ def _prepare(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise OutputError(f"{output}: cannot make the checkpoint folder ({e.strerror}); pass another --output") from e
-    for left_over in output.glob(".*.partial"):  # of a run that was killed while it wrote
-        left_over.unlink(missing_ok=True)
+    remove_left_overs(output)  # of a run that was killed while it wrote
     if overwrite:
         (output / RESUME).unlink(missing_ok=True)
         return

@@ -359,7 +359,7 @@ def test_memory_that_really_runs_out_is_survived(tmp_path, subword):
     plain = subprocess.run([*command, "100000"], capture_output=True, text=True, env=environment)
     assert plain.returncode == 0
     assert not plain.stderr
-    short = subprocess.run([*command, "400"], capture_output=True, text=True, env=environment)
+    short = subprocess.run([*command, "450"], capture_output=True, text=True, env=environment)
     assert short.returncode == 0, short.stderr[-600:]
     assert short.stdout == plain.stdout
     assert all(line.startswith("Warning: memory ran out: batches have at most ") for line in short.stderr.splitlines())
