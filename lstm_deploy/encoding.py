@@ -1,6 +1,5 @@
 """Tokens -> the arrays a model takes. Training and prediction both call `Encoder.encode`."""
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from .batching import rounded_up
 from .features import SubwordFeatures
+from .forks import lock_across_forks
 from .vocabulary import CharacterVocabulary, Vocabulary
 
 Inputs = dict[str, NDArray[np.int32]]
@@ -20,6 +20,7 @@ sequence, character) with ``char_lengths`` (batch, sequence), ``lengths`` (batch
 _MAX_CACHED_TYPES = 2**16
 _MAX_CACHED_CHARACTERS = 2**22
 _PADDING_ROW = 0
+_growing = lock_across_forks()
 
 
 class Encoder:
@@ -176,7 +177,6 @@ class _TypeTable(dict[str, int]):
         self._vocabulary = vocabulary
         self._features = features
         self._characters = characters
-        self._lock = threading.Lock()
         self._size = _PADDING_ROW + 1
         self._spelt_size = 1
         self.word_ids = np.full(1024, vocabulary.padding_id if vocabulary else 0, np.int32)  # (type,)
@@ -204,7 +204,7 @@ class _TypeTable(dict[str, int]):
         word_id = self._vocabulary.id(token) if self._vocabulary else 0
         feature_ids = self._features.ids(token) if self._features else ()
         char_ids = self._characters.ids(token) if self._characters else ()
-        with self._lock:
+        with _growing:
             if token in self:
                 return self[token]
             row = self._size

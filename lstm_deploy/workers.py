@@ -1,13 +1,15 @@
 """Threads that share work out, made when first used and made anew in a forked child."""
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from .forks import lock_across_forks
+
 _A = TypeVar("_A")
 _B = TypeVar("_B")
+_starting = lock_across_forks()
 
 
 class Workers:
@@ -19,7 +21,6 @@ class Workers:
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self._lock = threading.Lock()
         self._owner = 0
         self._executor: ThreadPoolExecutor | None = None
 
@@ -32,7 +33,7 @@ class Workers:
         return self._pool().map(run, groups)
 
     def _pool(self) -> ThreadPoolExecutor:
-        with self._lock:
+        with _starting:
             if self._executor is None or self._owner != os.getpid():
                 self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="lstm-deploy")
                 self._owner = os.getpid()
