@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .batching import rounded_up
 from .errors import OutOfMemoryError
 from .features import SubwordFeatures
-from .lifetimes import ForkLock
+from .lifetimes import lock_across_forks
 from .vocabulary import CharacterVocabulary, Vocabulary
 
 Inputs = dict[str, NDArray[np.int32]]
@@ -21,9 +21,7 @@ sequence, character) with ``char_lengths`` (batch, sequence), ``lengths`` (batch
 _MAX_CACHED_TYPES = 2**16
 _MAX_CACHED_CHARACTERS = 2**22
 _PADDING_ROW = 0
-MOST_SPELT = 2**21
-"""Tokens of a sentence times characters of its longest token, at most: a model of characters spells each token as wide
-as the longest, and takes a kilobyte or two for each place."""
+_growing = lock_across_forks()
 
 
 class Encoder:
@@ -181,7 +179,6 @@ class _TypeTable(dict[str, int]):
         self._vocabulary = vocabulary
         self._features = features
         self._characters = characters
-        self._lock = ForkLock()
         self._size = _PADDING_ROW + 1
         self._held = 0  # characters of the types themselves
         self._spelt_size = 1
@@ -215,14 +212,14 @@ class _TypeTable(dict[str, int]):
         word_id = self._vocabulary.id(token) if self._vocabulary else 0
         feature_ids = self._features.ids(token) if self._features else ()
         char_ids = self._characters.ids(token) if self._characters else ()
-        with self._lock:
+        with _growing:
             if token in self:
                 return self[token]
             row = self._size
             # Readers hold rows of the tables that they take after the look-up: grow by
             # replacing, fill before the row is published.
             if row == len(self.word_ids):
-                names = ("subword_ids", "starts", "counts", "word_ids")  # the one that is asked last: a fork may cut in
+                names = ("word_ids", "subword_ids", "starts", "counts")
                 # All before any is replaced: memory may run out between two, and they must stay as long as each other.
                 for name, table in [(name, _doubled(getattr(self, name))) for name in names]:
                     setattr(self, name, table)

@@ -18,7 +18,7 @@ from .batching import plan_batches, rounded_up
 from .decoding import FlatTags, TaggedSentence
 from .encoding import MOST_SPELT, Encoder, Inputs
 from .errors import IdRangeError, OutOfMemoryError, SmallerBatchesWarning
-from .lifetimes import ForkLock
+from .lifetimes import lock_across_forks
 from .metadata import ModelMetadata
 from .providers import available_cores
 from .session import Scores, TaggerSession
@@ -41,6 +41,7 @@ _LEAST = {"cpu": 512, "cuda": 8192}
 """Cells below which a batch is not made smaller only to share work out."""
 _READ_AHEAD = {"cpu": 32, "cuda": 4}
 """Batches for each thread that are read before any is run: among them sentences of like length go together."""
+_lowering = lock_across_forks()
 
 
 class Engine:
@@ -80,7 +81,6 @@ class Engine:
         self._workers = Workers(self.threads)
         self._memory = _Memory()
         self._process = os.getpid()
-        self._lock = ForkLock()
         self._unsaid = ""
         self._idle: SimpleQueue[TaggerSession] | None = None
         if len(sessions) > 1:  # each device is lent to as many batches at a time as any other
@@ -196,7 +196,7 @@ class Engine:
     def _lower(self, budget: int, size: int, problem: str) -> None:
         """Makes batches smaller from now on, unless that was done since ``budget`` was read."""
         size = max(size, 1)
-        with self._lock:
+        with _lowering:
             if self.batch_tokens == budget and size < budget:
                 self.batch_tokens = size
                 self._unsaid = (
@@ -206,7 +206,7 @@ class Engine:
 
     def _say(self) -> None:
         """Warns of the last lowering, in the thread that waits for the answer."""
-        with self._lock:
+        with _lowering:
             unsaid, self._unsaid = self._unsaid, ""
         if unsaid:
             warnings.warn(unsaid, SmallerBatchesWarning, stacklevel=4)

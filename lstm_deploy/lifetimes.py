@@ -3,7 +3,6 @@
 import atexit
 import os
 import threading
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,25 +10,18 @@ _PATIENCE = 10.0
 """Seconds that the interpreter's end waits for calls that have begun."""
 
 
-class ForkLock:
-    """A lock that is free in a forked child, whoever held it in the parent: that thread is not there to let it go."""
+def lock_across_forks() -> threading.Lock:
+    """A lock that no other thread holds while the process forks, so that what it guards is whole in the child, too.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        _locks.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-
-    def renew(self) -> None:
-        """Lets go of it, whoever holds it."""
-        self._lock = threading.Lock()
+    A fork takes along only the thread that forks, and waits for whoever holds the lock. For a module, not for an
+    object: what is asked of forks is asked until the process ends. Whoever holds it takes no other one.
+    """
+    lock = threading.Lock()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+    return lock
 
 
-_locks: "weakref.WeakSet[ForkLock]" = weakref.WeakSet()
 _changed = threading.Condition(threading.Lock())
 _running = 0
 _ended = False
@@ -69,8 +61,6 @@ def _forked() -> None:
     """The parent's other threads are not here, nor are their calls."""
     global _changed, _running
     _changed, _running = threading.Condition(threading.Lock()), 0
-    for lock in list(_locks):
-        lock.renew()
 
 
 atexit.register(_end)

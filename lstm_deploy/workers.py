@@ -8,10 +8,11 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from .lifetimes import ForkLock
+from .lifetimes import lock_across_forks
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
+_starting = lock_across_forks()
 _Queue = SimpleQueue[tuple["Future[Any]", Callable[[], Any]] | None]
 
 
@@ -28,7 +29,6 @@ class Workers:
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self._lock = ForkLock()
         self._owner = 0
         self._started = 0
         self._queue: _Queue = SimpleQueue()
@@ -36,7 +36,7 @@ class Workers:
     def submit(self, run: Callable[[], _B]) -> "Future[_B]":
         """``run``, on a thread as soon as one is free."""
         future: Future[_B] = Future()
-        with self._lock:
+        with _starting:
             if self._owner != os.getpid():
                 self._owner, self._started, self._queue = os.getpid(), 0, SimpleQueue()
                 weakref.finalize(self, _dismiss, self._queue, self._threads).atexit = False
