@@ -21,6 +21,9 @@ sequence, character) with ``char_lengths`` (batch, sequence), ``lengths`` (batch
 _MAX_CACHED_TYPES = 2**16
 _MAX_CACHED_CHARACTERS = 2**22
 _PADDING_ROW = 0
+MOST_SPELT = 2**21
+"""Tokens of a sentence times characters of its longest token, at most: a model of characters spells each token as wide
+as the longest, and takes a kilobyte or two for each place."""
 _growing = lock_across_forks()
 
 
