@@ -213,7 +213,24 @@ class TaggerSession:
             binding.bind_output(name, "cpu")
         with native_call():
             self._session.run_with_iobinding(binding, self._quiet)
-        return binding.copy_outputs_to_cpu()
+        found = binding.copy_outputs_to_cpu()
+        self._check_answer(found, feeds["lengths"])
+        return found
+
+    def _check_answer(self, found: list[Any], lengths: NDArray[np.int32]) -> None:
+        """A device that fails may give numbers all the same; those of the CPU are the ones that were proved."""
+        tag_ids, valid = found[0], found[0] >= 0
+        wrong = valid.sum(1) != lengths
+        if wrong.any() or tag_ids.max(initial=0) >= len(self.metadata.tags):
+            problem = f"tag ids from {tag_ids.min()} to {tag_ids.max()}, not one for each token"
+        elif len(found) > 1 and found[1].ndim == 3 and np.isnan(found[1].max(-1)[valid]).any():
+            problem = "scores that are no numbers"
+        else:
+            return
+        raise ProviderError(
+            f"{self._path}: {self.provider} answered with {problem}; see with `lstm-deploy doctor --provider cuda` whether "
+            "the GPU is sound, or use --provider cpu"
+        )
 
     def _check(self, inputs: Inputs) -> None:
         first = self._first

@@ -4,6 +4,7 @@ Beside them: ``training-log.jsonl``, ``learning-curve.png`` and, while a run is 
 ``resume.safetensors``. Every file appears whole or not at all.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ class Checkpoint:
     Attributes:
         provenance: data files with their hashes, scores, versions.
         samples: a few sentences (tokens, and text where there is one) for the golden cases.
+        weights_sha256: of the weights' file that this was read beside; "" where that is not known.
     """
 
     recipe: Recipe
@@ -48,6 +50,7 @@ class Checkpoint:
     tokenizer: Tokenizer
     provenance: dict[str, Any] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
+    weights_sha256: str = ""
 
     @property
     def features(self) -> SubwordFeatures | None:
@@ -74,7 +77,7 @@ class Checkpoint:
             ) from e
 
     def save_description(self, folder: Path) -> None:
-        """Writes ``tagger.json``."""
+        """Writes ``tagger.json``, which says what ``model.safetensors`` beside it is: that has to be written before."""
         value = {
             "recipe": self.recipe.to_json(),
             "words": self.vocabulary.words,
@@ -84,6 +87,7 @@ class Checkpoint:
             "tokenizer": self.tokenizer.to_json(),
             "provenance": self.provenance,
             "samples": self.samples,
+            "weights_sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
         }
         with atomic_output(folder / DESCRIPTION) as stream:
             stream.write(json.dumps(value, ensure_ascii=False, indent=1).encode())
@@ -99,12 +103,18 @@ def load_checkpoint(folder: str | Path) -> tuple[Checkpoint, LSTMTagger]:
     checkpoint = load_description(folder)
     try:
         model = checkpoint.new_model()
-        model.load_state_dict(load((folder / WEIGHTS).read_bytes()))  # a mapped file may be cut under us
+        content = (folder / WEIGHTS).read_bytes()  # a mapped file may be cut under us
+        model.load_state_dict(load(content))
     except FileNotFoundError as e:
         raise CheckpointError(f"{folder}: no {WEIGHTS}; finish the run with `lstm-deploy train ... --resume`") from e
     except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as e:
         reason = " ".join(str(e).split())
         raise CheckpointError(f"{folder / WEIGHTS}: not the weights of this tagger ({reason:.200}); train again") from e
+    if checkpoint.weights_sha256 not in ("", hashlib.sha256(content).hexdigest()):
+        raise CheckpointError(
+            f"{folder}: {WEIGHTS} and {DESCRIPTION} are of two runs, the later was stopped between them; finish it with "
+            "`lstm-deploy train ... --resume`, or train again"
+        )
     return checkpoint, model.eval()
 
 
@@ -130,6 +140,7 @@ def load_description(folder: Path) -> Checkpoint:
             Tokenizer.from_json(value["tokenizer"]),
             {**value["provenance"], "versions": dict(value["provenance"]["versions"])},
             [{"tokens": list(sample["tokens"]), "text": sample["text"]} for sample in value["samples"]],
+            value.get("weights_sha256", ""),  # earlier versions did not say
         )
     except OSError as e:
         raise CheckpointError(

@@ -11,7 +11,7 @@ from ..formats import Sentence, check_tags
 from ..formats.streams import remove_left_overs
 from ..plots.curve import draw_curve
 from ..tokenizer import Tokenizer
-from .checkpoint import CURVE, DESCRIPTION, RESUME, WEIGHTS, Checkpoint, load_description, versions
+from .checkpoint import CURVE, DESCRIPTION, RESUME, WEIGHTS, Checkpoint, load_description, save_tensors, versions
 from .config import Recipe
 from .corpus import Corpus, read_corpus, tag_set, tutorial_corpus, vocabulary_of
 from .soft_labels import read_soft_labels
@@ -123,6 +123,7 @@ def train_tagger(
         "kept_epoch": progress.best_epoch,
         "versions": versions(),
     }
+    save_tensors(output / WEIGHTS, trainer.model.state_dict())  # both now: whoever is killed between is told so
     checkpoint.save_description(output)
     draw_curve(progress.history, output / CURVE)
     (output / RESUME).unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from ..formats import Sentence, atomic_output
 from ..scoring import Scorer, headline
 from .batches import EncodedSentences
 from .calibration import calibrate
-from .checkpoint import LOG, RESUME, WEIGHTS, Checkpoint, load_tensors, save_tensors
+from .checkpoint import LOG, RESUME, Checkpoint, load_tensors, save_tensors
 from .config import TrainingConfig
 from .model import LSTMTagger, model_inputs
 from .soft_labels import SoftLabels, join
@@ -95,7 +95,7 @@ class Trainer:
                 self.model.embedding.word.weight[checkpoint.vocabulary.padding_id] = 0
 
     def run(self, train: Sequence[Sentence], dev: Sequence[Sentence], report: Callable[[str], None]) -> Progress:
-        """Trains to the end, or until the dev score stops rising; the best weights, calibrated, stay in the folder.
+        """Trains to the end, or until the dev score stops rising; the best weights stay in the model.
 
         Args:
             train: at least one sentence.
@@ -135,7 +135,6 @@ class Trainer:
         self.model.load_state_dict(progress.best)
         self.model.eval()
         progress.calibration = calibrate(self.model, self.encoder, self._tag_ids, dev)
-        save_tensors(self.folder / WEIGHTS, self.model.state_dict())
         return progress
 
     def score(self, sentences: Sequence[Sentence]) -> dict[str, Any]:
