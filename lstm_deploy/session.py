@@ -165,18 +165,35 @@ class TaggerSession:
     def _answer(self, inputs: Inputs, tag_ids: NDArray[np.int32], found: list[NDArray[np.float32]]) -> Scores:
         """What the graph gave, if it is an answer to ``inputs``: a tag for each token, none for padding.
 
-        A graph can be well-formed and give anything; what is decoded relies on this.
+        A graph can be well-formed and give anything, and a device that fails may give numbers all the same; what is
+        decoded relies on this.
         """
         lengths, shape, tags = inputs["lengths"], inputs[self._first].shape[:2], len(self.metadata.tags)
         wanted = lengths[:, None] > np.arange(shape[1], dtype=np.int32)
-        whole = tag_ids.shape == shape and all(each.shape == (*shape, tags) for each in found)
-        if not whole or tag_ids.max() >= tags or not np.array_equal(tag_ids >= 0, wanted):
-            raise ModelFileError(
-                f"{self._path}: the model's answer is not one of its tags for each token (tag ids of shape "
-                f"{tag_ids.shape}, from {tag_ids.min(initial=0)} to {tag_ids.max(initial=0)}; expected {shape}, to "
-                f"{tags - 1}, and -1 at padding); get the file again from where it was made, or export the model again"
+        problem = ""
+        if tag_ids.shape != shape or any(each.shape != (*shape, tags) for each in found):
+            problem = f"tag ids of shape {tag_ids.shape}; expected {shape}, and scores of {tags} tags"
+        elif tag_ids.max() >= tags or not np.array_equal(tag_ids >= 0, wanted):
+            problem = (
+                f"tag ids from {tag_ids.min()} to {tag_ids.max()}, not one for each token; expected 0 to {tags - 1}, and "
+                "-1 at padding"
             )
+        elif self.provider == "cuda" and found and np.isnan(found[0].max(-1)[wanted]).any():
+            problem = "scores that are no numbers"
+        if problem:
+            raise self._no_answer(problem)
         return Scores(tag_ids, **{self._scores: found[0]} if found else {})
+
+    def _no_answer(self, problem: str) -> ModelFileError | ProviderError:
+        if self.provider == "cuda":
+            return ProviderError(
+                f"{self._path}: {self.provider} answered with {problem}; see with `lstm-deploy doctor --provider cuda` "
+                "whether the GPU is sound, or use --provider cpu"
+            )
+        return ModelFileError(
+            f"{self._path}: the model answered with {problem}; get the file again from where it was made, or export the "
+            "model again"
+        )
 
     def _run(self, outputs: list[str], feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
         try:
@@ -213,24 +230,7 @@ class TaggerSession:
             binding.bind_output(name, "cpu")
         with native_call():
             self._session.run_with_iobinding(binding, self._quiet)
-        found = binding.copy_outputs_to_cpu()
-        self._check_answer(found, feeds["lengths"])
-        return found
-
-    def _check_answer(self, found: list[Any], lengths: NDArray[np.int32]) -> None:
-        """A device that fails may give numbers all the same; those of the CPU are the ones that were proved."""
-        tag_ids, valid = found[0], found[0] >= 0
-        wrong = valid.sum(1) != lengths
-        if wrong.any() or tag_ids.max(initial=0) >= len(self.metadata.tags):
-            problem = f"tag ids from {tag_ids.min()} to {tag_ids.max()}, not one for each token"
-        elif len(found) > 1 and found[1].ndim == 3 and np.isnan(found[1].max(-1)[valid]).any():
-            problem = "scores that are no numbers"
-        else:
-            return
-        raise ProviderError(
-            f"{self._path}: {self.provider} answered with {problem}; see with `lstm-deploy doctor --provider cuda` whether "
-            "the GPU is sound, or use --provider cpu"
-        )
+        return binding.copy_outputs_to_cpu()
 
     def _check(self, inputs: Inputs) -> None:
         first = self._first
