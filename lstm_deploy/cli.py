@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, get_args
+from typing import Any, BinaryIO, TypeVar, cast, get_args
 
 import click
 
@@ -103,7 +103,9 @@ class _Commands(click.Group):
             _discard_standard_output()
             ctx.exit(0)
         except LstmDeployError as e:
-            raise click.ClickException(" ".join(str(e).split())) from e
+            from .inspection import printable
+
+            raise click.ClickException(printable(" ".join(str(e).split()))) from e
         except OSError as e:  # a file or stream that no reader or writer of ours stands for
             _discard_standard_output()
             where = e.filename or "standard output"
@@ -1059,7 +1061,12 @@ def _sink(output: Path | None) -> Iterator[BinaryIO]:
         return
     if sys.stdout is None:
         raise OutputError("standard output is closed; pass --output FILE")
-    yield sys.stdout.buffer
+    if sys.stdout.isatty():
+        from .inspection import TerminalWriter
+
+        yield cast(BinaryIO, TerminalWriter(sys.stdout.buffer))
+    else:
+        yield sys.stdout.buffer
     sys.stdout.buffer.flush()
 
 

@@ -11,6 +11,7 @@ import sys
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -36,6 +37,10 @@ def _zstd(raw: IO[bytes], mode: str = "rb") -> Any:
 
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": _gzip, ".xz": lzma.open, ".bz2": bz2.open, ".zst": _zstd}
 COMPRESSIONS = tuple(_OPENERS)
+MOST_LINE = 2**27
+"""Bytes of a line: more is no text, or compressed so that a small file would fill all memory."""
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+"""Byte-order marks that are not UTF-8."""
 PARTIAL = (".lstm-deploy-", ".partial")
 """How names begin and end of files that are not yet whole."""
 
@@ -48,7 +53,8 @@ class LineReader:
         size: bytes on disk, 0 where that is not known.
 
     Raises (on use):
-        InputError: the file cannot be opened, is cut off or damaged, or a line is not UTF-8.
+        InputError: the file cannot be opened, is cut off or damaged, or a line is not UTF-8, has a NUL (which text has
+            not, and UTF-16 does) or is longer than `MOST_LINE`.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -73,11 +79,23 @@ class LineReader:
             try:
                 text = line.decode("utf-8")
             except UnicodeDecodeError as e:
+                raise self._not_utf8(number, line, e.start) from e
+            if "\0" in text:
                 raise InputError(
-                    f"{self.name}:{number}: not UTF-8 (byte {e.object[e.start]:#04x} at column {e.start + 1}); "
-                    "convert the file to UTF-8"
-                ) from e
+                    f"{self.name}:{number}: a NUL character at column {text.index(chr(0)) + 1}, as UTF-16 has; "
+                    "expected text in UTF-8; convert the file (iconv -f UTF-16 -t UTF-8), or drop it (tr -d '\\0')"
+                )
             yield number, text
+
+    def _not_utf8(self, number: int, line: bytes, at: int) -> InputError:
+        if number == 1 and line.startswith(_UTF16):
+            return InputError(
+                f"{self.name}:1: not UTF-8 but UTF-16, by its first two bytes; convert the file "
+                "(iconv -f UTF-16 -t UTF-8)"
+            )
+        return InputError(
+            f"{self.name}:{number}: not UTF-8 (byte {line[at]:#04x} at column {at + 1}); convert the file to UTF-8"
+        )
 
     def bytes(self) -> Iterator[tuple[int, bytes]]:
         """The same, not decoded."""
@@ -88,8 +106,14 @@ class LineReader:
         try:
             opener = _OPENERS.get(Path(self._path).suffix.lower()) if self._raw else None
             stream = opener(raw) if opener else raw
-            for number, line in enumerate(stream, 1):
+            for number, line in enumerate(iter(partial(stream.readline, MOST_LINE + 1), b""), 1):
+                if len(line) > MOST_LINE:
+                    raise InputError(
+                        f"{self.name}:{number}: a line of more than {MOST_LINE:,} bytes; expected text in lines: cut it"
+                    )
                 yield number, line
+        except InputError:
+            raise
         except (EOFError, lzma.LZMAError, zlib.error, OSError) as e:
             if isinstance(e, BrokenPipeError):
                 raise
@@ -113,8 +137,8 @@ def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         direct = path.exists() and not path.is_file()
-        partial = path if direct else path.with_name(f"{PARTIAL[0]}{uuid.uuid4().hex}{PARTIAL[1]}")
-        raw = partial.open("wb")
+        whole = path if direct else path.with_name(f"{PARTIAL[0]}{uuid.uuid4().hex}{PARTIAL[1]}")
+        raw = whole.open("wb")
     except OSError as e:
         raise _unwritable(path, e) from e
     try:
@@ -126,10 +150,10 @@ def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
                 raw.flush()
                 os.fsync(raw.fileno())  # a name must not outlive a power cut that its bytes do not
         if not direct:
-            partial.replace(path)
+            whole.replace(path)
     except BaseException as e:
         if not direct:
-            partial.unlink(missing_ok=True)
+            whole.unlink(missing_ok=True)
         if isinstance(e, OSError) and not isinstance(e, OutputError | InputError):
             raise _unwritable(path, e) from e
         raise
