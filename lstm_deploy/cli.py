@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, get_args
+from typing import Any, BinaryIO, TypeVar, cast, get_args
 
 import click
 
@@ -1120,7 +1120,12 @@ def _sink(output: Path | None) -> Iterator[BinaryIO]:
         return
     if sys.stdout is None:
         raise OutputError("standard output is closed; pass --output FILE")
-    yield sys.stdout.buffer
+    if sys.stdout.isatty():
+        from .inspection import TerminalWriter
+
+        yield cast(BinaryIO, TerminalWriter(sys.stdout.buffer))
+    else:
+        yield sys.stdout.buffer
     sys.stdout.buffer.flush()
 
 

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .admission import admit
 from .card import describe_card
@@ -97,6 +97,28 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
+class TerminalWriter:
+    """Lines of UTF-8 for a terminal: what `printable` escapes is escaped, but for tabs and the line feeds between rows.
+
+    Args:
+        stream: standard output, which is a terminal; files and pipes are given their bytes.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, data: bytes) -> int:
+        """Writes whole lines."""
+        text = data.decode("utf-8", "backslashreplace")
+        shown = "".join(char if char in "\t\n" else printable(char) for char in text)
+        self._stream.write((text if text.isprintable() else shown).encode())
+        return len(data)
+
+    def flush(self) -> None:
+        """Shows what was written."""
+        self._stream.flush()
 
 
 def describe(report: dict[str, Any]) -> str:

@@ -175,8 +175,8 @@ class TaggerSession:
             problem = f"tag ids of shape {tag_ids.shape}; expected {shape}, and scores of {tags} tags"
         elif tag_ids.max() >= tags or not np.array_equal(tag_ids >= 0, wanted):
             problem = (
-                f"tag ids from {tag_ids.min()} to {tag_ids.max()}, not one for each token; expected 0 to {tags - 1}, and "
-                "-1 at padding"
+                f"tag ids from {tag_ids.min()} to {tag_ids.max()}, not one for each token; expected 0 to {tags - 1}, "
+                "and -1 at padding"
             )
         elif self.provider == "cuda" and found and np.isnan(found[0].max(-1)[wanted]).any():
             problem = "scores that are no numbers"
@@ -191,8 +191,8 @@ class TaggerSession:
                 "whether the GPU is sound, or use --provider cpu"
             )
         return ModelFileError(
-            f"{self._path}: the model answered with {problem}; get the file again from where it was made, or export the "
-            "model again"
+            f"{self._path}: the model answered with {problem}; get the file again from where it was made, or export "
+            "the model again"
         )
 
     def _run(self, outputs: list[str], feeds: Mapping[str, NDArray[Any]]) -> list[Any]:

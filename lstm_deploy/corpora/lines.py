@@ -16,7 +16,7 @@ _TEXT_TOKEN = 5
 _CHUNK_BYTES = 1 << 24
 """Of a file, in a chunk, about: rows may be long that have few tokens."""
 BOM = b"\xef\xbb\xbf"
-NOT_UTF8 = "not UTF-8; expected text in UTF-8"
+NOT_UTF8 = "not UTF-8, or with a NUL in it, as UTF-16 has; expected text in UTF-8"
 
 
 @dataclass(slots=True)
@@ -79,7 +79,9 @@ def _joined(raw: Any) -> Any:
 
 
 def decoded(line: bytes, *, first: bool = False) -> str | None:
-    """A line as text, without a byte-order mark where it is the ``first``; None where it is not UTF-8."""
+    """A line as text, without a byte-order mark where it is the ``first``; None where it is not UTF-8 or has a NUL."""
+    if b"\0" in line:
+        return None
     try:
         return (line.removeprefix(BOM) if first else line).decode("utf-8")
     except UnicodeDecodeError:

@@ -136,6 +136,10 @@ def column_rows(lines: LineReader, reading: Reading) -> Iterator[Row]:
         if text is None:
             yield Row(start, raw, bad=NOT_UTF8)
             continue
+        turned = next((i for i, line in enumerate(text.split("\n"), start) if "\r" in line.rstrip("\r")), None)
+        if turned is not None:
+            yield Row(turned, raw, bad="a carriage return within the line; expected a line feed at the end of each")
+            continue
         tokens = {i: _cells(line)[0] for i, line in enumerate(text.split("\n"), start) if line.strip()}
         bad = next((i for i, token in tokens.items() if not token), None)
         if bad is None:

@@ -231,6 +231,7 @@ def _read_columns(lines: LineReader, *, gold: bool) -> Iterator[Sentence]:
                 yield sentence
                 sentence = Sentence()
             continue
+        _refuse_returns(line, f"{lines.name}:{number}")
         cells = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
         width = width or len(cells)
         if len(cells) != width or not all(cells) or (gold and width < 2):
@@ -248,9 +249,23 @@ def _read_columns(lines: LineReader, *, gold: bool) -> Iterator[Sentence]:
         yield sentence
 
 
+def _refuse_returns(line: str, where: str) -> None:
+    """A carriage return within a row, which would end up in a word, or part one that is not meant to be two.
+
+    Raises:
+        InputError: there is one.
+    """
+    if "\r" in line.rstrip("\r\n"):
+        raise InputError(
+            f"{where}: a carriage return within the line; only a line feed ends a line: convert the line ends "
+            "(tr '\\r' '\\n')"
+        )
+
+
 def _read_tokens(lines: LineReader) -> Iterator[Sentence]:
     for number, line in lines:
         line = line.removeprefix("\ufeff") if number == 1 else line
+        _refuse_returns(line, f"{lines.name}:{number}")
         cells = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
         if line.strip() and not cells[0]:
             raise InputError(f"{lines.name}:{number}: found an empty first column; expected a token or a blank line")
@@ -279,6 +294,7 @@ def read_conllu(lines: LineReader, column: str | None) -> Iterator[Sentence]:
             if line.startswith("# text = "):
                 sentence.text = line.removeprefix("# text = ")
         else:
+            _refuse_returns(line, f"{lines.name}:{number}")
             _add_word(sentence, line, column, lambda fact, n=number: InputError(f"{lines.name}:{n}: {fact}"))
             sentence.lines += [number] * (len(sentence.tokens) - len(sentence.lines))
     if sentence.raw:

@@ -12,6 +12,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -42,6 +43,10 @@ def _zstd(raw: IO[bytes], mode: str = "rb") -> Any:
 
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": _gzip, ".xz": lzma.open, ".bz2": bz2.open, ".zst": _zstd}
 COMPRESSIONS = tuple(_OPENERS)
+MOST_LINE = 2**27
+"""Bytes of a line: more is no text, or compressed so that a small file would fill all memory."""
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+"""Byte-order marks that are not UTF-8."""
 PARTIAL = (".lstm-deploy-", ".partial")
 """How names begin and end of files that are not yet whole."""
 _QUIET = 3600.0
@@ -57,7 +62,8 @@ class LineReader:
         size: bytes on disk, 0 where that is not known.
 
     Raises (on use):
-        InputError: the file cannot be opened, is cut off or damaged, or a line is not UTF-8.
+        InputError: the file cannot be opened, is cut off or damaged, or a line is not UTF-8, has a NUL (which text has
+            not, and UTF-16 does) or is longer than `MOST_LINE`.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -82,11 +88,23 @@ class LineReader:
             try:
                 text = line.decode("utf-8")
             except UnicodeDecodeError as e:
+                raise self._not_utf8(number, line, e.start) from e
+            if "\0" in text:
                 raise InputError(
-                    f"{self.name}:{number}: not UTF-8 (byte {e.object[e.start]:#04x} at column {e.start + 1}); "
-                    "convert the file to UTF-8"
-                ) from e
+                    f"{self.name}:{number}: a NUL character at column {text.index(chr(0)) + 1}, as UTF-16 has; "
+                    "expected text in UTF-8; convert the file (iconv -f UTF-16 -t UTF-8), or drop it (tr -d '\\0')"
+                )
             yield number, text
+
+    def _not_utf8(self, number: int, line: bytes, at: int) -> InputError:
+        if number == 1 and line.startswith(_UTF16):
+            return InputError(
+                f"{self.name}:1: not UTF-8 but UTF-16, by its first two bytes; convert the file "
+                "(iconv -f UTF-16 -t UTF-8)"
+            )
+        return InputError(
+            f"{self.name}:{number}: not UTF-8 (byte {line[at]:#04x} at column {at + 1}); convert the file to UTF-8"
+        )
 
     def bytes(self) -> Iterator[tuple[int, bytes]]:
         """The same, not decoded."""
@@ -97,8 +115,14 @@ class LineReader:
         try:
             opener = _OPENERS.get(Path(self._path).suffix.lower()) if self._raw else None
             stream = opener(raw) if opener else raw
-            for number, line in enumerate(stream, 1):
+            for number, line in enumerate(iter(partial(stream.readline, MOST_LINE + 1), b""), 1):
+                if len(line) > MOST_LINE:
+                    raise InputError(
+                        f"{self.name}:{number}: a line of more than {MOST_LINE:,} bytes; expected text in lines: cut it"
+                    )
                 yield number, line
+        except InputError:
+            raise
         except (EOFError, lzma.LZMAError, zlib.error, OSError) as e:
             if isinstance(e, BrokenPipeError):
                 raise
@@ -125,7 +149,7 @@ def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
         direct = path.exists() and not path.is_file()
         if not direct:
             remove_left_overs(path.parent, _QUIET)
-        partial, raw = (path, path.open("wb")) if direct else _begun(path.parent)
+        whole, raw = (path, path.open("wb")) if direct else _begun(path.parent)
     except OSError as e:
         raise _unwritable(path, e) from e
     try:
@@ -137,12 +161,12 @@ def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
                 raw.flush()
                 os.fsync(raw.fileno())  # a name must not outlive a power cut that its bytes do not
                 if fcntl:
-                    partial.replace(path)  # while it is locked
+                    whole.replace(path)  # while it is locked
         if not direct and not fcntl:
-            partial.replace(path)
+            whole.replace(path)
     except BaseException as e:
         if not direct:
-            partial.unlink(missing_ok=True)
+            whole.unlink(missing_ok=True)
         if isinstance(e, OSError) and not isinstance(e, OutputError | InputError):
             raise _unwritable(path, e) from e
         raise
@@ -165,15 +189,15 @@ def remove_left_overs(folder: Path, quiet: float = 0.0) -> None:
 
 def _begun(folder: Path) -> tuple[Path, BinaryIO]:
     """A new half file, locked while it is open."""
-    partial = folder / f"{PARTIAL[0]}{uuid.uuid4().hex}{PARTIAL[1]}"
-    raw = partial.open("xb")
+    whole = folder / f"{PARTIAL[0]}{uuid.uuid4().hex}{PARTIAL[1]}"
+    raw = whole.open("xb")
     if fcntl:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(raw.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not partial.exists():  # taken for a left-over before it was locked
+        if not whole.exists():  # taken for a left-over before it was locked
             raw.close()
             return _begun(folder)
-    return partial, raw
+    return whole, raw
 
 
 def text_lines(stream: BinaryIO) -> io.TextIOWrapper:

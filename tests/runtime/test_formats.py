@@ -116,7 +116,7 @@ def test_reader_agrees_with_the_conllu_package(name):
     assert [list(zip(s.tokens, s.tags, strict=True)) for s in read_gold(path, "upos")] == expected
 
 
-cells = st.text(st.characters(exclude_characters="\t\r\n", exclude_categories=["Cs"]), min_size=1, max_size=5)
+cells = st.text(st.characters(exclude_characters="\0\t\r\n", exclude_categories=["Cs"]), min_size=1, max_size=5)
 rows = st.lists(st.tuples(*[cells] * 9), min_size=1, max_size=4)
 
 

@@ -1,6 +1,9 @@
 """Text that nobody meant well: memory and time stay bounded, and what cannot be answered is said."""
 
+import contextlib
+import gzip
 import json
+import os
 import subprocess
 import sys
 
@@ -11,7 +14,9 @@ from model_files import CHARACTERS, SUBWORD, TUTORIAL
 
 from lstm_deploy import Predictor
 from lstm_deploy.encoding import MOST_SPELT, Encoder
-from lstm_deploy.errors import OutOfMemoryError
+from lstm_deploy.errors import InputError, OutOfMemoryError
+from lstm_deploy.formats import LineReader, format_of, read_sentences, streams
+from lstm_deploy.tokenizer import Tokenizer
 from lstm_deploy.vocabulary import Vocabulary
 
 MEASURE = """
@@ -79,3 +84,148 @@ def test_any_tokens_have_a_tag_each(batch):
     for tokens, found in zip(batch, predictor.predict_batch(batch), strict=True):
         assert found.tokens == tuple(tokens)
         assert len(found.tags) == len(found.scores) == len(tokens)
+
+
+ROW = b"1\tcat\t_\tNOUN\t_\t_\t_\t_\t_\t_\n"
+GOOD = {
+    "x.txt": b"the cat\nate\n",
+    "x.conllu": ROW + b"\n" + ROW,
+    "x.tsv": b"the\tX\ncat\tX\n\nate\tX\n",
+    "x.jsonl": b'{"tokens": ["the"], "tags": ["X"]}\n{"tokens": ["cat"], "tags": ["X"]}\n',
+}
+NUL = "a NUL character at column"
+
+
+def _read(path):
+    form = format_of(path)
+    return [s.tokens for s in read_sentences(LineReader(path), form, Tokenizer("whitespace"))]
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_line_ends_and_byte_order_marks_change_no_word(tmp_path, name):
+    path, good = tmp_path / name, GOOD[name]
+    path.write_bytes(good)
+    expected = _read(path)
+    lines = good.splitlines(keepends=True)
+    mixed = b"".join(line.replace(b"\n", b"\r\n") if i % 2 else line for i, line in enumerate(lines))
+    for text in (b"\xef\xbb\xbf" + good, good.replace(b"\n", b"\r\n"), mixed, b"\xef\xbb\xbf" + mixed):
+        path.write_bytes(text)
+        assert _read(path) == expected
+
+
+@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda text: text.decode().encode("utf-16"), ":1: not UTF-8 but UTF-16"),
+        (lambda text: text.decode().encode("utf-16-be"), f":1: {NUL}"),
+        (lambda text: text.decode().encode("utf-32-le"), f":1: {NUL}"),
+        (lambda text: text.replace(b"cat", b"c\xc3t"), ": not UTF-8 (byte 0xc3"),
+        (lambda text: text.replace(b"cat", b"\xed\xa0\x80"), ": not UTF-8 (byte 0xed"),
+        (lambda text: text.replace(b"cat", b"c\0t"), f": {NUL}"),
+    ],
+    ids=["UTF-16", "UTF-16 without a mark", "UTF-32", "cut off", "half a surrogate pair", "NUL"],
+)
+def test_what_is_not_utf8_text_is_refused_by_name_and_line(tmp_path, name, spoil, says):
+    path = tmp_path / name
+    path.write_bytes(spoil(GOOD[name]))
+    with pytest.raises(InputError) as error:
+        _read(path)
+    assert str(error.value).startswith(str(path))
+    assert says in str(error.value)
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["x.conllu", "x.tsv"])
+def test_a_carriage_return_within_a_row_is_refused(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(GOOD[name].replace(b"cat", b"c\rt"))
+    with pytest.raises(InputError, match="a carriage return within the line"):
+        _read(path)
+
+
+def test_old_mac_columns_are_not_read_as_one_row_of_many_words(tmp_path):
+    path = tmp_path / "x.iob"
+    path.write_bytes(b"the\rcat\rate\r")
+    with pytest.raises(InputError, match="only a line feed ends a line"):
+        _read(path)
+
+
+def test_a_small_file_that_unpacks_to_one_endless_line_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(streams, "MOST_LINE", 10_000)
+    path = tmp_path / "bomb.txt.gz"
+    path.write_bytes(gzip.compress(b"fine\n" + b"a" * 20_000))
+    with pytest.raises(InputError, match=r"bomb\.txt\.gz:2: a line of more than 10,000 bytes"):
+        _read(path)
+    path.write_bytes(gzip.compress(b"a" * 9_999 + b"\n"))
+    assert _read(path) == [["a" * 9_999]]
+
+
+@given(st.binary(max_size=60), st.sampled_from(sorted(GOOD)), st.integers(0, 40), st.integers(0, 12))
+def test_any_bytes_are_sentences_or_refused_in_one_line(tmp_path_factory, noise, name, at, gone):
+    path = tmp_path_factory.getbasetemp() / f"noise-{name}"
+    good = GOOD[name]
+    path.write_bytes(good[:at] + noise + good[at + gone :])
+    try:
+        found = _read(path)
+    except InputError as e:
+        assert str(e).startswith(f"{path}:")
+        assert str(e).isprintable()
+    else:
+        assert all(isinstance(token, str) and "\n" not in token for tokens in found for token in tokens) or (
+            name == "x.jsonl"
+        )
+
+
+COMMAND = [sys.executable, "-c", "from lstm_deploy.cli import main; main()", "run", "--model", str(TUTORIAL)]
+
+
+def _run(*arguments, stdin=b""):
+    command = [*COMMAND, *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize("stdin", [b"the cat\n\xff\n", "the cat".encode("utf-16"), b"a\0b\n"])
+def test_standard_input_that_is_not_text_is_refused_in_one_line(stdin):
+    done = _run(stdin=stdin)
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.decode().splitlines() if not line.startswith("model:")]
+    assert line.startswith("Error: standard input:")
+
+
+STEERING = "the \x1b[31mfish\x1b]0;title\x07 \u202eate\u2066 a\u200bb 👩\u200d🚀"
+
+
+def test_pipes_and_files_get_the_bytes_that_tokens_are(tmp_path):
+    done = _run(stdin=STEERING.encode())
+    words = [line.split("\t")[0] for line in done.stdout.decode().splitlines() if line]
+    assert words == STEERING.split()
+    output = tmp_path / "out.txt"
+    assert not _run("--output", str(output), stdin=STEERING.encode()).returncode
+    assert output.read_bytes() == done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+@pytest.mark.parametrize("form", ["text", "jsonl", "conllu"])
+def test_a_terminal_is_steered_by_no_token(form):
+    ours, theirs = os.openpty()
+    command = [*COMMAND, "--format", form]
+    started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=theirs, stderr=subprocess.PIPE)
+    _, said = started.communicate(STEERING.encode(), timeout=60)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    assert not started.returncode, said
+    text = shown.decode()
+    assert "\\u001b[31mfish\\u001b]0;title\\u0007" in text
+    assert "\\u202eate\\u2066" in text
+    assert text.replace("\r\n", "").replace("\t", "").isprintable()
+
+
+def test_errors_that_quote_a_name_steer_no_terminal(tmp_path):
+    done = _run("--input", str(tmp_path / "\x1b]0;x\u202e.txt"))
+    assert done.returncode == 1
+    assert done.stderr.decode().strip().isprintable()
