@@ -49,7 +49,11 @@ _SHAPES = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1}
 """Operator -> which of its inputs is a shape."""
 _FLOATS = {"float16": "<f2", "float32": "<f4", "float64": "<f8"}
 _INTEGERS = {"int32": "<i4", "int64": "<i8"}
-_UNBOUNDED = {np.iinfo(np.int64).min, np.iinfo(np.int64).max}
+MAX_INTEGER = 1 << 24
+"""Of whole numbers among the constants, either sign: sizes, positions, ids."""
+MAX_RANGE = 1 << 20
+"""Of constants that a Range runs from, to and by."""
+_UNBOUNDED = {bound for name in ("int32", "int64") for bound in (np.iinfo(name).min, np.iinfo(name).max)}
 """How a slice says "to the end"; no other number of a graph is so large."""
 
 
@@ -91,6 +95,15 @@ def _node(node: Node, constants: dict[str, Initializer], *, branch: bool) -> Ite
     for value in node.attributes.values():
         if isinstance(value, Initializer):
             yield from _tensor(value)
+    yield from _sizes(node, constants)
+
+
+def _sizes(node: Node, constants: dict[str, Initializer]) -> Iterator[str]:
+    """How much an operator makes, as far as it stands in the file."""
+    if node.op_type == "Range":
+        for name in node.inputs:
+            if name in constants and np.abs(_values(constants[name]).astype(np.float64)).max(initial=0) > MAX_RANGE:
+                yield f"a Range goes by {name:.60}, which holds {_values(constants[name])[0]}"
     at = _SHAPES.get(node.op_type)
     if at is not None and at < len(node.inputs) and node.inputs[at] in constants:
         shape = _values(constants[node.inputs[at]]).tolist()
@@ -132,11 +145,11 @@ def _tensor(tensor: Initializer) -> Iterator[str]:
     if tensor.dtype in _FLOATS:
         if not np.isfinite(_values(tensor)).all():
             yield f"the constant {tensor.name:.60} holds inf or nan"
-    elif tensor.dtype == "int64":
+    elif tensor.dtype in _INTEGERS:
         values = _values(tensor)
-        large = values[(values > 2**31 - 1) | (values < -(2**31))]
-        if set(large.tolist()) - _UNBOUNDED:
-            yield f"the constant {tensor.name:.60} holds {large[0]}"
+        large = set(values[(values > MAX_INTEGER) | (values < -MAX_INTEGER)].tolist()) - _UNBOUNDED
+        if large:
+            yield f"the constant {tensor.name:.60} holds {min(large)}; expected at most {MAX_INTEGER}"
 
 
 def _values(tensor: Initializer) -> NDArray[Any]:

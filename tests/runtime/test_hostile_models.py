@@ -134,6 +134,16 @@ def on_shape(value):
     return change
 
 
+def named(name, value):
+    """Other numbers of one constant."""
+
+    def change(model):
+        tensor = next(t for t in model.all("tensor") if t.of(8) and t.of(8)[0][2] == name.encode())
+        tensor.of(9)[0][2] = value
+
+    return change
+
+
 def nested(depth):
     """Control flow in control flow in ..."""
 
@@ -212,7 +222,12 @@ FORBIDDEN = {
     "a type of none": (on_tensor(lambda t: t.of(2)[0].__setitem__(2, 8)), "is of type 8"),
     "two kinds of numbers": (on_tensor(lambda t: t.fields.append([7, 2, b"\x01"])), "is float32 and has"),
     "numbers twice": (on_tensor(lambda t: t.fields.append([4, 2, b"\x00" * len(t.of(9)[0][2])])), "holds"),
-    "a huge size": (on_shape(2**40), "holds 1099511627776"),
+    "a huge size": (on_shape(2**40), "holds 1099511627776; expected at most 16777216"),
+    "a negative size": (on_shape(-(2**25)), "holds -33554432"),
+    "an endless range": (
+        named("tags.zero", struct.pack("<i", -(2**21))),
+        "a Range goes by tags.zero",
+    ),
 }
 
 
@@ -454,19 +469,9 @@ def test_a_state_of_more_numbers_than_there_is_memory(tmp_path, unseen):
 # Answers
 
 
-def _with_answer(path, target, op, value):
-    """The tutorial's file with another constant at padding or in the tags' positions: a graph that lies."""
-
-    def change(model):
-        tensor = next(t for t in model.all("tensor") if t.of(8) and t.of(8)[0][2] == op)
-        tensor.of(9)[0][2] = value
-
-    return changed(path, target, change)
-
-
 @pytest.mark.parametrize("id_", [0, 3, 7, 2**31 - 1])
 def test_an_answer_with_a_tag_at_padding_or_of_none(tmp_path, id_):
-    path = _with_answer(TUTORIAL, tmp_path / "m.onnx", b"padding_tag", struct.pack("<i", id_))
+    path = changed(TUTORIAL, tmp_path / "m.onnx", named("padding_tag", struct.pack("<i", id_)))
     predictor = Predictor.load(path)
     with pytest.raises(ModelFileError, match="the model answered with tag ids from") as caught:
         predictor.predict_batch([["They"], ["They", "ate", "the", "fish"]], scores=False)
