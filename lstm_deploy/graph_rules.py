@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .emptiness import unfilled
 from .modelfile import Graph, Initializer, ModelFile, Node
 
 IR_VERSION = 8
@@ -45,6 +46,8 @@ _STEP = Counter(
     Identity=1,
 )
 _SCAN_ATTRIBUTES = {"body", "num_scan_inputs", "scan_input_directions", "scan_output_directions"}
+_RECURRENT = frozenset(("LSTM", "GRU", "RNN"))
+_AT_LEAST = {"batch_dims": 0, "group": 1, "hidden_size": 1, "kernel_shape": 1, "strides": 1, "dilations": 1}
 _SHAPES = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1}
 """Operator -> which of its inputs is a shape."""
 _FLOATS = {"float16": "<f2", "float32": "<f4", "float64": "<f8"}
@@ -69,10 +72,14 @@ def _problems(file: ModelFile) -> Iterator[str]:
         opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in file.opsets.items()) or "none"
         yield f"IR version {file.ir_version} and opsets {opsets:.100}; expected {IR_VERSION} and ai.onnx {OPSET}"
     yield from _graph(file.graph, {}, branch=False)
+    if op := unfilled(file.graph, _values, _RECURRENT):
+        yield f"an input of the operator {op} may be empty"
 
 
 def _graph(graph: Graph, outer: dict[str, Initializer], *, branch: bool) -> Iterator[str]:
     constants = outer | graph.initializers
+    if both := graph.initializers.keys() & set(graph.inputs):
+        yield f"the constant {min(both):.60} has the name of an input"
     for tensor in graph.initializers.values():
         yield from _tensor(tensor)
     for node in graph.nodes:
@@ -92,10 +99,22 @@ def _node(node: Node, constants: dict[str, Initializer], *, branch: bool) -> Ite
         yield f"the operator {node.op_type:.60} is none that a tagger needs"
     elif node.graphs:
         yield f"the operator {node.op_type} has a graph"
-    for value in node.attributes.values():
+    yield from _attributes(node)
+    yield from _sizes(node, constants)
+
+
+def _attributes(node: Node) -> Iterator[str]:
+    """Of what onnxruntime does not look at itself (docs/upstream.md)."""
+    for name, value in node.attributes.items():
         if isinstance(value, Initializer):
             yield from _tensor(value)
-    yield from _sizes(node, constants)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(number, int) and abs(number) > MAX_INTEGER for number in numbers):
+            yield f"the attribute {name:.60} of {node.op_type} is {numbers!s:.60}; expected at most {MAX_INTEGER}"
+        if name in _AT_LEAST and any(isinstance(number, int) and number < _AT_LEAST[name] for number in numbers):
+            yield f"the attribute {name} of {node.op_type} is {numbers!s:.60}; expected at least {_AT_LEAST[name]}"
+    if "" in node.inputs and node.op_type not in _RECURRENT:
+        yield f"an input of the operator {node.op_type} is left out"
 
 
 def _sizes(node: Node, constants: dict[str, Initializer]) -> Iterator[str]:

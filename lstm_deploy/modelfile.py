@@ -213,7 +213,16 @@ def read_model_file(path: str | Path, sha256: str | None = None) -> ModelFile:
     digest = hashlib.sha256(data).hexdigest()
     if sha256 is not None:
         _compare(path, digest, sha256)
-    return _Reader(ModelFile(path, data, digest)).read()
+    return parse_model_file(ModelFile(path, data, digest))
+
+
+def parse_model_file(model: ModelFile) -> ModelFile:
+    """``model`` with all that its bytes say.
+
+    Raises:
+        NotOnnxError: they are not an ONNX model.
+    """
+    return _Reader(model).read()
 
 
 def _whole(path: Path) -> bytes:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from ..metadata import GraphForm
-from ..session import RECURRENT
+from ..providers import RECURRENT
 
 _SHUT = 1e4
 """Sigmoid of its negative is 0 in float32, whatever a trained cell adds from its bias and a state of zero."""

@@ -11,7 +11,7 @@ import onnx
 
 from ..errors import InputError
 from ..metadata import GraphForm, ModelMetadata
-from ..session import RECURRENT
+from ..providers import RECURRENT
 from .forms import hindrance, in_form
 
 Target = Literal["portable", "onnxruntime", "tract"]

@@ -26,7 +26,7 @@ from .classes import FAILURES, OUTCOMES, FuzzClass, outcome
 from .workers import Found, Worker
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("texts", "metadata", "readers", "javascript", "models")
+MODULES = ("texts", "metadata", "readers", "javascript", "models", "operators")
 """Those that have classes; one that is not there is left out."""
 STATE = ROOT / "checkpoints" / "fuzz"
 RESULTS = ROOT / "benchmarks" / "results" / "fuzz.json"

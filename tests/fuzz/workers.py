@@ -51,6 +51,7 @@ class Worker:
         self._noise = [tempfile.TemporaryFile(dir=folder) for _ in range(2)]  # noqa: SIM115 - closed in `found`
         self._notes = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - likewise
         self._hung = False
+        self._seen = (-1, 0.0)
         self.pid = os.fork()
         if not self.pid:
             code = 70
@@ -73,9 +74,11 @@ class Worker:
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         index, began = _HEAD.unpack_from(self._page)
         if not pid:
-            if time.monotonic() - began > self.fuzzed.hang_s:
+            # What is read while it is being written is neither the last case nor this one: only what stays counts.
+            if (index, began) == self._seen and time.monotonic() - began > self.fuzzed.hang_s:
                 self._hung = True
                 os.killpg(self.pid, signal.SIGKILL)
+            self._seen = (index, began)
             return None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)  # what it started itself
