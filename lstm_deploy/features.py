@@ -12,6 +12,7 @@ from .unicode14 import classes, lower
 
 _SHAPE = str.maketrans({"u": "X", "l": "x", "o": "x", "m": "x", "d": "d", "n": "d"})
 _SHAPE_RUN = 4
+_MOST_BUCKETS = 2**31 - 1
 
 
 def shape(token: str) -> str:
@@ -56,7 +57,7 @@ class SubwordFeatures:
     """The feature spec of a model: which templates, hashed into how many buckets.
 
     Raises:
-        ValueError: an unknown template, none at all, or no buckets.
+        ValueError: an unknown template, none at all, no buckets, or more than ids of 32 bits can tell apart.
     """
 
     templates: tuple[str, ...] = DEFAULT_TEMPLATES
@@ -66,8 +67,8 @@ class SubwordFeatures:
         unknown = [name for name in self.templates if name not in TEMPLATES]
         if unknown or not self.templates:
             raise ValueError(f"feature templates {unknown or 'missing'}; known: {', '.join(TEMPLATES)}")
-        if self.buckets < 1:
-            raise ValueError(f"{self.buckets} feature buckets; at least 1 is needed")
+        if not 1 <= self.buckets <= _MOST_BUCKETS:
+            raise ValueError(f"{self.buckets} feature buckets; expected 1 to {_MOST_BUCKETS:,}")
 
     def ids(self, token: str) -> list[int]:
         """One bucket per template, each in ``range(buckets)``."""

@@ -4,9 +4,9 @@ Knows the names and types of what is written, not how a graph is made or run.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -293,7 +293,7 @@ class _Reader:
             ("inputs", self._json("inputs", list), metadata.inputs()),
             ("outputs", self._json("outputs", list), metadata.outputs()),
         ):
-            if found != expected:
+            if found != expected or any(map(_has_bools, (value for spec in found for value in spec.values()))):
                 raise self._error(key, f"is {json.dumps(found):.200}; expected {json.dumps(expected):.200}")
         return metadata
 
@@ -303,7 +303,7 @@ class _Reader:
             raise MissingMetadataError(
                 f"{self.source}: an ONNX model without lstm-deploy metadata; make the file with `lstm-deploy export`"
             )
-        if not version.isdecimal() or len(version) > 9 or int(version) < 1:
+        if not (version.isascii() and version.isdecimal()) or len(version) > 9 or int(version) < 1:
             raise self._error("format_version", f"is {version!r:.40}; expected a whole number from 1")
         if int(version) > FORMAT_VERSION:
             raise FormatVersionError(
@@ -396,8 +396,9 @@ class _Reader:
             raise self._error("tokenizer", f"is not usable: {_reason(e)}") from e
 
     def _golden(self, names: tuple[str, ...]) -> tuple[GoldenCase, ...]:
+        cases = self._items("golden", dict)
         try:
-            return tuple(_golden_case(names, **case) for case in self._items("golden", dict))
+            return tuple(_golden_case(names, **case) for case in cases)
         except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise self._error("golden", f"is not usable: {_reason(e)}") from e
 
@@ -410,7 +411,7 @@ class _Reader:
     def _json(self, key: str, kind: type[_T]) -> _T:
         text = self._text(key)
         try:
-            value = json.loads(text, parse_constant=_no_number, parse_float=_number)
+            value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
             _check_depth(value, MAX_JSON_DEPTH)
         except (ValueError, RecursionError) as e:
             raise self._error(key, f"is not JSON: {_reason(e)}") from e
@@ -437,9 +438,17 @@ def _golden_case(
     names: tuple[str, ...], *, tokens: Any, inputs: Any, tag_ids: Any, tags: Any, scores: Any, text: Any, **later: Any
 ) -> GoldenCase:
     """The case, if its parts have the types and the one length they should."""
-    for name, items, kind in (("tokens", tokens, str), ("tag_ids", tag_ids, int), ("tags", tags, str)):
-        if not all(isinstance(item, kind) for item in items):
-            raise TypeError(f"{name} hold something other than {kind.__name__}")
+    kinds: tuple[tuple[str, Any, Any], ...] = (
+        ("tokens", tokens, str),
+        ("tag_ids", tag_ids, int),
+        ("tags", tags, str),
+        ("scores", scores, int | float),
+    )
+    for name, items, kind in kinds:
+        if not isinstance(items, list) or not all(isinstance(item, kind) for item in items) or _has_bools(items):
+            raise TypeError(f"{name} are no list, or hold something other than {getattr(kind, '__name__', kind)}")
+    if not isinstance(inputs, dict):
+        raise TypeError("inputs are no object")
     if not len(tokens) == len(tag_ids) == len(tags) == len(scores):
         raise ValueError("tokens, tag_ids, tags and scores differ in number")
     if [names[i] if 0 <= i < len(names) else None for i in tag_ids] != list(tags):
@@ -480,14 +489,20 @@ def _looked_up(spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _has_bools(value: Any) -> bool:
+    """Whether it is true or false, or has them at its first level: Python takes them for 1 and 0."""
+    return isinstance(value, bool) or (isinstance(value, list) and any(isinstance(item, bool) for item in value))
+
+
 def _no_number(name: str) -> None:
     raise ValueError(f"it holds {name}")
 
 
-def _number(text: str) -> float:
-    if math.isinf(value := float(text)):
-        raise ValueError(f"it holds {text:.40}, which no number of 64 bits is")
-    return value
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not isfinite(number):  # 1e999 is JSON; no reader gets the number that it says
+        raise ValueError(f"it holds {digits:.40}, more than a number can be")
+    return number
 
 
 def _check_depth(value: Any, left: int) -> None:

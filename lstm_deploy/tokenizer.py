@@ -89,6 +89,8 @@ class Tokenizer:
         Raises:
             KeyError, TypeError, ValueError: it is not one.
         """
+        if not isinstance(spec["keep"], list) or not isinstance(spec["suffixes"], list):
+            raise TypeError("keep or suffixes is not a list")
         marks = spec["split"], spec.get("ends", ENDS), spec.get("closers", CLOSERS)
         if not all(isinstance(item, str) for item in [*spec["keep"], *spec["suffixes"], *marks]):
             raise TypeError("the tokenizer's lists hold something other than strings")

@@ -67,7 +67,7 @@ def _column(part: str, cells: list[str], problem: str, reading: Reading) -> tupl
     name = next((name for name in columns.sources if name in cells), None)
     if name is None:
         raise InputError(
-            f"{part}: no column {' or '.join(columns.sources)}; it has {', '.join(cells)[:200]}; "
+            f"{part}: no column {' or '.join(columns.sources)}; it has {', '.join(map(repr, cells))[:200]}; "
             "pass --text-column NAME"
         )
     is_text = name != TOKENS

@@ -30,6 +30,8 @@ MODULES = ("texts", "metadata", "readers", "javascript", "models", "operators")
 """Those that have classes; one that is not there is left out."""
 STATE = ROOT / "checkpoints" / "fuzz"
 RESULTS = ROOT / "benchmarks" / "results" / "fuzz.json"
+SCRATCH = Path("/dev/shm")
+"""Where files of cases go, if it is there: in memory, since each is written for one look."""
 PACKAGES = ("lstm-deploy", "numpy", "onnxruntime")
 CODE = ("lstm_deploy/**/*.py", "clients/javascript/src/*.js", "tests/fuzz/*.py", "tests/fuzz/*.mjs")
 _RANGE_S = 5.0
@@ -48,6 +50,8 @@ class State:
         open: ranges that were given back unfinished.
         given: those in hand; of a campaign that was killed they are open when it is read again.
         seconds: of all runs together.
+        suspects: cases that once had no answer in time; a hang is one that has none again, so that a machine that
+            stood still counts for none.
     """
 
     name: str
@@ -60,6 +64,7 @@ class State:
     seconds: float = 0.0
     date: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    suspects: list[int] = field(default_factory=list)
 
     @classmethod
     def load(cls, folder: Path, name: str, code: str) -> "State":
@@ -111,6 +116,15 @@ def load_classes(only: Iterable[str] = ()) -> list[FuzzClass]:
 
 def run_class(fuzzed: FuzzClass, folder: Path, *, cases: int, seconds: float, workers: int, code: str) -> State:
     """Runs a class until it has had ``cases`` cases or ``seconds`` have passed."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=SCRATCH if SCRATCH.is_dir() else None) as scratch:
+        fuzzed.scratch = Path(scratch)
+        try:
+            return _run_class(fuzzed, folder, cases=cases, seconds=seconds, workers=workers, code=code)
+        finally:
+            fuzzed.scratch = None
+
+
+def _run_class(fuzzed: FuzzClass, folder: Path, *, cases: int, seconds: float, workers: int, code: str) -> State:
     state = State.load(folder, fuzzed.name, code)
     fuzzed.prepare()
     (folder / fuzzed.name).mkdir(exist_ok=True)
@@ -154,6 +168,12 @@ def run_class(fuzzed: FuzzClass, folder: Path, *, cases: int, seconds: float, wo
 def _note(state: State, fuzzed: FuzzClass, worker: Worker, found: Found, folder: Path) -> None:
     """Counts what a worker found, and gives back what it left."""
     state.given.remove([worker.start, worker.stop])
+    last = found.failures[-1] if found.failures else {}
+    if last.get("outcome") == "hang" and last["index"] not in state.suspects:
+        state.suspects.append(last["index"])
+        found.failures.pop()
+        found.counts["hang"] -= 1
+        found.done = last["index"]
     for how, n in found.counts.items():
         state.counts[how] += n
     if found.done < worker.stop:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class FuzzClass:
         wanted: inputs that the long run has.
         per_case: how many inputs a case holds, where one is too little to be worth a call.
         hang_s: seconds after which a case counts as one without end.
+        scratch: a folder for files; that of a campaign is gone when it ends.
         memory: bytes of address space that a case may take beside what `prepare` took; None is no limit.
     """
 
@@ -36,6 +38,18 @@ class FuzzClass:
     per_case: int = 1
     hang_s: float = 20.0
     memory: int | None = None
+    _scratch: Path | None = None
+
+    @property
+    def scratch(self) -> Path:
+        """The folder, made where there is none."""
+        if self._scratch is None:
+            self._scratch = Path(tempfile.mkdtemp(prefix="fuzz-"))
+        return self._scratch
+
+    @scratch.setter
+    def scratch(self, folder: Path | None) -> None:
+        self._scratch = folder
 
     def drawn(self, index: int) -> random.Random:
         """The numbers that case ``index`` is drawn with, the same whenever it is."""

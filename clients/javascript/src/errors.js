@@ -68,6 +68,18 @@ for (const [name, kind] of Object.entries({
 }
 
 /**
+ * A text without what would steer a terminal or cannot be seen: that is escaped as in JSON.
+ *
+ * @param {string} text
+ * @returns {string}
+ */
+export function printable(text) {
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (char) =>
+    [...Array(char.length).keys()].map((i) => `\\u${char.charCodeAt(i).toString(16).padStart(4, "0")}`).join(""),
+  );
+}
+
+/**
  * A value as it stands in a message: JSON, at most 60 characters, on one line.
  *
  * @param {unknown} value
@@ -75,7 +87,7 @@ for (const [name, kind] of Object.entries({
  */
 export function shown(value) {
   const text = typeof value === "bigint" || typeof value === "symbol" ? String(value) : JSON.stringify(value);
-  return (text ?? String(value)).slice(0, 60);
+  return printable((text ?? String(value)).slice(0, 60));
 }
 
 /**
@@ -86,5 +98,5 @@ export function shown(value) {
  */
 export function reason(error) {
   const text = error instanceof Error ? error.message : String(error);
-  return text.split(/\s+/).join(" ").trim().slice(0, 300);
+  return printable(text.split(/\s+/).join(" ").trim().slice(0, 300));
 }

@@ -5,7 +5,7 @@
  */
 
 import { Crf } from "./crf.js";
-import { FormatVersionError, MetadataError, MissingMetadataError, reason, shown } from "./errors.js";
+import { FormatVersionError, MetadataError, MissingMetadataError, printable, reason, shown } from "./errors.js";
 import { SubwordFeatures } from "./features.js";
 import { Tokenizer } from "./tokenizer.js";
 import { CharacterVocabulary, Vocabulary } from "./vocabulary.js";
@@ -379,6 +379,7 @@ function readFeatures(spec) {
   if (!Array.isArray(spec.templates)) throw new TypeError("templates is not a list");
   const { rows = 0, padding_id = -1 } = spec;
   if (!(padding_id >= 0 && padding_id < rows)) throw new RangeError(`padding_id is ${padding_id}, outside the table`);
+  if (rows >= 2 ** 31) throw new RangeError(`rows is ${rows}, more than ids of 32 bits can tell apart`);
   return new SubwordFeatures(spec.templates, rows, padding_id);
 }
 
@@ -534,7 +535,8 @@ class Values {
    */
   error(key, fact, cause) {
     const options = cause === undefined ? undefined : { cause };
-    return new MetadataError(`the model file's metadata ${PREFIX}${key} ${fact}; export the model again`, options);
+    const text = `the model file's metadata ${PREFIX}${key} ${printable(fact)}; export the model again`;
+    return new MetadataError(text, options);
   }
 
   /**
@@ -543,8 +545,20 @@ class Values {
    */
   #json(key) {
     const text = this.text(key);
-    return this.usable(key, "is not JSON", () => JSON.parse(text));
+    return this.usable(key, "is not JSON", () => (LARGE.test(text) ? JSON.parse(text, finite) : JSON.parse(text)));
   }
+}
+
+/** What a number that is more than one can be has in it. */
+const LARGE = /[0-9]{300}|[eE]\+?0*[1-9][0-9]{2}/;
+
+/**
+ * @param {string} _
+ * @param {unknown} value
+ */
+function finite(_, value) {
+  if (typeof value === "number" && !Number.isFinite(value)) throw new RangeError("it holds more than a number can be");
+  return value;
 }
 
 /** @param {unknown} value */
