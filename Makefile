@@ -77,7 +77,7 @@ test-slow: $(READY) ## The tests that take minutes
 
 test-wheel: $(READY) ## Build the wheel, install it with [cpu] alone, run the runtime tests against it
 	rm -rf dist .wheel-venv
-	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/python -m build --wheel $(if $(LOCKED),--no-isolation) --outdir dist .
 	$(PYTHON) -m venv .wheel-venv
 	.wheel-venv/bin/pip install --quiet "$$(echo dist/*.whl)[cpu]" pytest hypothesis
 	.wheel-venv/bin/python tests/wheel.py
@@ -180,11 +180,13 @@ lock: $(SUPPLY)/.ready ## Write requirements/*.txt anew: newest versions, with h
 audit: $(SUPPLY)/.ready ## Ask whether what requirements/*.txt name has known vulnerabilities; needs the network
 	$(SUPPLY)/bin/python requirements/audit.py $(addprefix --also ,$(TORCH)) requirements/dev.txt requirements/engines.txt
 
-sbom: $(SUPPLY)/.ready ## Write dist/sbom.cdx.json: what `pip install lstm-deploy[cpu]` installs, as CycloneDX
+sbom: $(SUPPLY)/.ready ## Write dist/sbom.cdx.json: what lstm-deploy[cpu] is made of, in the locked versions, as CycloneDX
 	rm -rf dist .sbom-venv
 	$(SUPPLY)/bin/python -m build --wheel --outdir dist .
 	$(PYTHON) -m venv --without-pip .sbom-venv
-	$(SUPPLY)/bin/python -m pip --python .sbom-venv/bin/python install --quiet "$$(echo dist/*.whl)[cpu]"
+	sed -n 's/^\([a-z].*==[^\]*\)\\$$/\1/p' requirements/dev.txt > .sbom-venv/locked.txt
+	$(SUPPLY)/bin/python -m pip --python .sbom-venv/bin/python install --quiet --constraint .sbom-venv/locked.txt \
+		"$$(echo dist/*.whl)[cpu]"
 	$(SUPPLY)/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --mc-type library \
 		--output-file dist/sbom.cdx.json .sbom-venv
 
