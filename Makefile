@@ -19,29 +19,47 @@ EWT_TRAIN = $(CORPORA)/ud-english-ewt/en_ewt-ud-train.conllu.xz
 TAUGHT = OMP_NUM_THREADS=1 $(TEACHER)/bin/python recipes/teacher/teacher.py train --train $(EWT_TRAIN) \
 	--dev $(CORPORA)/ud-english-ewt/en_ewt-ud-dev.conllu.xz
 JS := clients/javascript
-# How long `make fuzz` runs.
+# How long `make fuzz` and `make soak` last, and the latter on which one core (CORE=0) if not on all.
 MINUTES ?= 60
+CORE ?=
+# LOCKED=1 installs the very files that requirements/ names, by their hashes.
+LOCKED ?=
+SUPPLY ?= .supply-venv
 # What the page shows.
 MODEL ?= exported/en-upos-small.onnx
 
-.PHONY: help setup setup-runtimes setup-engines runtimes web gpu run test test-slow test-wheel lint treebank bench bench-peers bench-javascript bench-forms models labels genres bench-models gallery fuzz clean
+.PHONY: help setup setup-runtimes setup-engines runtimes web gpu run test test-slow test-wheel lint treebank bench bench-peers bench-javascript bench-forms models labels genres bench-models gallery fuzz soak lock audit sbom clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
 
 setup: $(READY) ## Make the virtual environment with everything for development
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml $(if $(LOCKED),requirements/dev.txt)
 	$(PYTHON) -m venv $(VENV)
+ifdef LOCKED
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements/dev.txt
+	$(BIN)/pip install --quiet "$(TORCH)"
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+else
 	$(BIN)/pip install --quiet "$(TORCH)"
 	$(BIN)/pip install --quiet --editable '.[cpu,export,test]'
+endif
 	touch $(READY)
 
 setup-runtimes: $(READY) $(JS)/node_modules ## Install the other runtimes that tests try if they are there; Chromium comes from your system
+ifdef LOCKED
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements/engines.txt
+else
 	$(BIN)/pip install --quiet --editable '.[conformance]'
+endif
 
 setup-engines: $(READY) ## Install Ray, its server, and what docs/engines.md names, so that they are tested; Spark needs Java
-	$(BIN)/pip install --quiet --editable '.[data,ray,serve]' pandas polars duckdb pyspark
+ifdef LOCKED
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements/engines.txt
+else
+	$(BIN)/pip install --quiet --editable '.[data,ray,serve]' --requirement requirements/engines.in
+endif
 
 run: $(READY) ## Train the tutorial corpus, export it, tag "They ate the fish"
 	$(BIN)/lstm-deploy train --overwrite
@@ -59,7 +77,7 @@ test-slow: $(READY) ## The tests that take minutes
 
 test-wheel: $(READY) ## Build the wheel, install it with [cpu] alone, run the runtime tests against it
 	rm -rf dist .wheel-venv
-	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/python -m build --wheel $(if $(LOCKED),--no-isolation) --outdir dist .
 	$(PYTHON) -m venv .wheel-venv
 	.wheel-venv/bin/pip install --quiet "$$(echo dist/*.whl)[cpu]" pytest hypothesis
 	.wheel-venv/bin/python tests/wheel.py
@@ -74,6 +92,10 @@ treebank: $(READY) ## Train, export, score and prove a tagger on UD English EWT 
 	$(BIN)/lstm-deploy export $(EWT) --output exported/ewt.onnx
 	$(BIN)/lstm-deploy eval exported/ewt.onnx $(DATA)/en_ewt-ud-test.conllu.xz
 	$(BIN)/lstm-deploy verify exported/ewt.onnx --checkpoint $(EWT) --input $(DATA)/en_ewt-ud-test.conllu.xz
+
+soak: $(READY) ## Predictors under full load, every answer checked, for an hour (MINUTES=60, on one core with CORE=0)
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) $(if $(CORE),--affinity $(CORE)) \
+		--output benchmarks/results/soak.json --picture docs/soak.png
 
 bench: $(READY) ## Measure every contender, after `make treebank` (and `make bench-peers`); about 8 minutes
 	test -f exported/ewt.onnx || $(MAKE) treebank
@@ -144,5 +166,32 @@ gallery: $(READY) ## Write docs/gallery.md: our exporter and both of PyTorch's o
 fuzz: $(READY) ## Fuzz what reads things from outside, an hour; goes on where it was stopped; writes docs/robustness.md
 	$(BIN)/python -m tests.fuzz.campaign --minutes $(MINUTES) --output benchmarks/results/fuzz.json --page docs/robustness.md
 
+$(SUPPLY)/.ready: requirements/supply-chain.txt
+	$(PYTHON) -m venv $(SUPPLY)
+	$(SUPPLY)/bin/pip install --quiet --requirement requirements/supply-chain.txt
+	touch $@
+
+# Of several platforms and Pythons at once. torch is not in it: which build of it there is depends on the index.
+COMPILE = $(SUPPLY)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--config-file requirements/uv.toml --no-emit-package torch --custom-compile-command "make lock" \
+	--extra cpu --extra export --extra test
+lock: $(SUPPLY)/.ready ## Write requirements/*.txt anew: newest versions, with hashes; then LOCKED=1 makes an environment of them
+	$(COMPILE) pyproject.toml requirements/dev.in --output-file requirements/dev.txt
+	$(COMPILE) --extra conformance --extra data --extra ray --extra serve --constraints requirements/dev.txt \
+		pyproject.toml requirements/dev.in requirements/engines.in --output-file requirements/engines.txt
+
+audit: $(SUPPLY)/.ready ## Ask whether what requirements/*.txt name has known vulnerabilities; needs the network
+	$(SUPPLY)/bin/python requirements/audit.py $(addprefix --also ,$(TORCH)) requirements/dev.txt requirements/engines.txt
+
+sbom: $(SUPPLY)/.ready ## Write dist/sbom.cdx.json: what lstm-deploy[cpu] is made of, in the locked versions, as CycloneDX
+	rm -rf dist .sbom-venv
+	$(SUPPLY)/bin/python -m build --wheel --outdir dist .
+	$(PYTHON) -m venv --without-pip .sbom-venv
+	sed -n 's/^\([a-z].*==[^\]*\)\\$$/\1/p' requirements/dev.txt > .sbom-venv/locked.txt
+	$(SUPPLY)/bin/python -m pip --python .sbom-venv/bin/python install --quiet --constraint .sbom-venv/locked.txt \
+		"$$(echo dist/*.whl)[cpu]"
+	$(SUPPLY)/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --mc-type library \
+		--output-file dist/sbom.cdx.json .sbom-venv
+
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .wheel-venv $(PEERS) $(TEACHER) $(JS)/node_modules site dist build checkpoint checkpoints exported/tagger.onnx exported/ewt.onnx exported/ewt-int8.onnx
+	rm -rf $(VENV) .wheel-venv .sbom-venv $(SUPPLY) $(PEERS) $(TEACHER) $(JS)/node_modules site dist build checkpoint checkpoints exported/tagger.onnx exported/ewt.onnx exported/ewt-int8.onnx

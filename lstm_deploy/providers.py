@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import Any, Literal, get_args
 
 from .errors import MissingDependencyError, NotOnnxError, OutOfMemoryError, ProviderError
-from .lifetimes import native_call
+from .lifetimes import native_calls
 from .memory import ran_out
 
 Provider = Literal["cpu", "cuda", "auto"]
@@ -279,7 +279,7 @@ def _create(
     try:
         # Without enable_fallback=0 a failure is retried, and told on standard output.
         source = str(model.path) if model.data is None else model.data
-        with native_call():
+        with native_calls:
             return runtime.InferenceSession(source, options, providers=providers, enable_fallback=0)
     except Exception as e:  # onnxruntime has a dozen classes for this, with no base of their own
         if ran_out(e) and providers[0] == _CPU:  # on CUDA it is a cause among others

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .admission import admit
 from .encoding import Inputs
 from .errors import IdRangeError, MetadataError, ModelFileError, OutOfMemoryError, ProviderError
-from .lifetimes import native_call
+from .lifetimes import native_calls
 from .memory import ran_out
 from .metadata import ModelMetadata
 from .providers import CudaOptions, Placement, Provider, open_session, quiet_run
@@ -199,7 +199,7 @@ class TaggerSession:
         try:
             if self.provider == "cuda":
                 return self._run_bound(outputs, feeds)
-            with native_call():
+            with native_calls:
                 return self._session.run(outputs, feeds)
         except ProviderError:
             raise
@@ -228,7 +228,7 @@ class TaggerSession:
             binding.bind_cpu_input(name, np.ascontiguousarray(values))
         for name in outputs:
             binding.bind_output(name, "cpu")
-        with native_call():
+        with native_calls:
             self._session.run_with_iobinding(binding, self._quiet)
         return binding.copy_outputs_to_cpu()
 

@@ -1,5 +1,6 @@
 """The wheel: the default model travels inside it, and the same tree gives the same bytes."""
 
+import email
 import hashlib
 import os
 import shutil
@@ -9,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 pytest.importorskip("hatchling")
 
@@ -96,15 +98,47 @@ def test_a_model_that_is_too_large_is_refused(tree, tmp_path):
         _build(tree, "build_wheel", tmp_path / "dist")
 
 
-def test_the_same_tree_gives_the_same_bytes(tree, tmp_path):
+@pytest.mark.parametrize("epoch", [None, "1700000000"])
+def test_the_same_tree_gives_the_same_bytes_wherever_and_whenever_it_is_built(tree, tmp_path, monkeypatch, epoch):
+    """Another folder, in another order, at other times, with other rights, umask, time zone, locale and hashes."""
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    files = sorted(path.relative_to(tree) for path in tree.rglob("*") if path.is_file())
     hashes = {}
-    for run in ("1", "2"):
-        for path in tree.rglob("*"):
-            os.utime(path, (1_000_000_000 + int(run), 1_000_000_000 + int(run)))
-        for what in ("build_wheel", "build_sdist"):
-            built = _build(tree, what, tmp_path / run, SOURCE_DATE_EPOCH="1700000000", PYTHONHASHSEED=run)
-            hashes.setdefault(what, set()).add(hashlib.sha256(built.read_bytes()).hexdigest())
+    runs = [
+        ("1", 1, 0o644, 0o022, {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C"}),
+        ("another 2", -1, 0o600, 0o077, {"PYTHONHASHSEED": "2", "TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8"}),
+    ]
+    for run, order, mode, umask, surroundings in runs:
+        copy = tmp_path / run / "tree"
+        for i, path in enumerate(files[::order]):
+            (copy / path).parent.mkdir(parents=True, exist_ok=True)
+            (copy / path).write_bytes((tree / path).read_bytes())
+            (copy / path).chmod(mode)
+            os.utime(copy / path, (1_000_000_000 + order * i, 1_000_000_000 + order * i))
+        surroundings |= {"SOURCE_DATE_EPOCH": epoch} if epoch else {}
+        before = os.umask(umask)
+        try:
+            for what in ("build_wheel", "build_sdist"):
+                built = _build(copy, what, tmp_path / run / "dist", **surroundings)
+                hashes.setdefault(what, set()).add(hashlib.sha256(built.read_bytes()).hexdigest())
+        finally:
+            os.umask(before)
     assert {what: len(found) for what, found in hashes.items()} == {"build_wheel": 1, "build_sdist": 1}
+
+
+def test_the_runtime_requires_numpy_onnxruntime_and_what_commands_need(tree, tmp_path):
+    with zipfile.ZipFile(_build(tree, "build_wheel", tmp_path / "dist")) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(archive.read(name))
+    required = {}
+    for line in metadata.get_all("Requires-Dist"):
+        found = Requirement(line)
+        extra = str(found.marker).partition('extra == "')[2].rstrip('"') if found.marker else ""
+        required.setdefault(extra, set()).add(found.name)
+    assert required[""] == {"numpy", "click", "tqdm"}
+    assert required["cpu"] == {"onnxruntime"}
+    assert required["gpu"] == {"onnxruntime-gpu"}
+    assert set(metadata.get_all("Provides-Extra")) == required.keys() - {""}
 
 
 def test_a_wheel_of_the_sdist_is_the_wheel_of_the_tree(tree, tmp_path):

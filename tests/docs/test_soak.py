@@ -1,0 +1,96 @@
+"""What a soak is judged by: growth, a leak of files, slowness and wrong answers are each told from noise."""
+
+import importlib.util
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+RESULT = BENCHMARKS / "results" / "soak.json"
+RIGHT = {"wrong": 0, "errors": 0, "hung": 0, "rounded": 3, "int8": 10_000}
+
+
+@pytest.fixture(scope="module")
+def judge():
+    spec = importlib.util.spec_from_file_location("soak_verdict", BENCHMARKS / "soak_verdict.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _samples(**changes):
+    draw = random.Random(1)
+    made = []
+    for i in range(60):
+        sample = {
+            "s": 60.0 * (i + 1),
+            "rss_mb": 400 + draw.uniform(-8, 8) - 100 * (i < 5),
+            "tokens_per_second": 30_000 + draw.uniform(-3_000, 3_000),
+            "fds": 8,
+            "threads": 24,
+            "longest_wait_s": 1.0,
+            "hwm_mb": 420.0,
+        }
+        made.append(sample | {name: change(i, sample[name]) for name, change in changes.items()})
+    return made
+
+
+def test_an_even_run_passes_whatever_its_warm_up(judge):
+    verdict = judge.verdict(_samples(), RIGHT)
+    assert verdict["passed"], verdict
+    assert abs(verdict["rss_slope_mb_per_hour"]) < 12
+
+
+@pytest.mark.parametrize(
+    ("what", "changes"),
+    [
+        ("rss", {"rss_mb": lambda i, now: now + 0.5 * i}),
+        ("rss", {"rss_mb": lambda i, now: now + 40 * (i > 45)}),
+        ("throughput", {"tokens_per_second": lambda i, now: now * (1 - 0.01 * i)}),
+        ("fds", {"fds": lambda i, now: now + (i == 50)}),
+        ("threads", {"threads": lambda i, now: now + i // 10}),
+    ],
+)
+def test_what_is_not_flat_is_named(judge, what, changes):
+    verdict = judge.verdict(_samples(**changes), RIGHT)
+    assert not verdict["passed"]
+    assert [name for name, kept in verdict["flat"].items() if not kept] == [what]
+
+
+@pytest.mark.parametrize(
+    ("what", "counts", "changes"),
+    [
+        ("wrong", {"wrong": 1}, {}),
+        ("errors", {"errors": 1}, {}),
+        ("hung", {"hung": 1}, {}),
+        ("hung", {}, {"longest_wait_s": lambda i, now: 61.0 * (i == 30)}),
+        ("rounded", {"rounded": 301}, {}),
+    ],
+)
+def test_what_is_not_right_is_named(judge, what, counts, changes):
+    verdict = judge.verdict(_samples(**changes), RIGHT | counts)
+    assert not verdict["passed"]
+    assert [name for name, kept in verdict["right"].items() if not kept] == [what]
+
+
+def test_too_few_samples_are_no_verdict(judge):
+    verdict = judge.verdict(_samples()[:5], RIGHT)
+    assert not verdict["passed"] and "run it longer" in verdict["why"]
+
+
+def test_a_picture_is_drawn_of_a_result(judge, tmp_path):
+    pytest.importorskip("matplotlib")
+    result = {"samples": _samples(), "counts": {"answers": 5, "wrong": 0}, "models": ["a"], "callers": 4, "cores": 2}
+    judge.draw(result, tmp_path / "soak.png")
+    assert (tmp_path / "soak.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_committed_run_is_judged_by_these_bounds(judge):
+    if not RESULT.is_file():
+        pytest.skip("no long run is committed: `make soak` makes one")
+    result = json.loads(RESULT.read_bytes())
+    assert result["verdict"] == judge.verdict(result["samples"], result["counts"])
+    assert result["finished"] and all(result["verdict"]["right"].values())
+    assert result["verdict"]["flat"]["rss"] and result["verdict"]["flat"]["fds"]
