@@ -37,7 +37,7 @@ from .memory import RUNTIME, TORCH, ran_out, require_address_space
 from .metadata import COLUMNS, Column
 from .models import EXPORTED, default_model, find_model, installed_models
 from .providers import Arena, CudaOptions, Provider, available_cores
-from .stopping import Stopped, stoppable
+from .stopping import Stop, Stopped, stoppable
 
 DEFAULT_CHECKPOINT = Path("checkpoint")
 _PATH = click.Path(path_type=Path)
@@ -91,12 +91,15 @@ class _Commands(click.Group):
     """The commands in the order of use; known errors become one line and exit code 1, a closed pipe silence, a signal
     that asks the command to end one line and 128 + its number."""
 
+    _stop = Stop()
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
     def main(self, *args: Any, **settings: Any) -> Any:
+        _occupy_standard_streams()
         try:
-            with stoppable():
+            with stoppable() as self._stop:
                 return super().main(*args, **settings)
         except Stopped as e:
             _say(f"Stopped by {e.name}.")
@@ -119,8 +122,10 @@ class _Commands(click.Group):
             _discard_standard_output()
             ctx.exit(0)
         except LstmDeployError as e:
+            self._stop.check()
             raise click.ClickException(" ".join(str(e).split())) from e
         except Exception as e:
+            self._stop.check()
             if ran_out(e):
                 raise click.ClickException(_short_of_memory(e)) from e
             if not isinstance(e, OSError):
@@ -1097,6 +1102,15 @@ def _sink(output: Path | None) -> Iterator[BinaryIO]:
         raise OutputError("standard output is closed; pass --output FILE")
     yield sys.stdout.buffer
     sys.stdout.buffer.flush()
+
+
+def _occupy_standard_streams() -> None:
+    """A file that was opened in the place of a closed standard stream would get what native code writes there."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def _discard_standard_output() -> None:

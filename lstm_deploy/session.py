@@ -220,8 +220,8 @@ class TaggerSession:
         else:
             return
         raise ProviderError(
-            f"{self._path}: {self.provider} answered with {problem}; see with `lstm-deploy doctor --provider cuda` whether "
-            "the GPU is sound, or use --provider cpu"
+            f"{self._path}: {self.provider} answered with {problem}; see with `lstm-deploy doctor --provider cuda` "
+            "whether the GPU is sound, or use --provider cpu"
         )
 
     def _check(self, inputs: Inputs) -> None:
