@@ -22,6 +22,15 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def exported(checkpoint, tmp_path_factory):
+    """What an undisturbed `export` makes of it."""
+    path = tmp_path_factory.mktemp("exported") / "tagger.onnx"
+    code, _, err = fault_commands.run("export", checkpoint, "--output", path)
+    assert code == 0, err
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="session")
 def text(tmp_path_factory):
     """Sentences that take some seconds."""
     path = tmp_path_factory.mktemp("text") / "sentences.txt"
