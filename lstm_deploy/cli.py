@@ -38,7 +38,7 @@ from .memory import RUNTIME, TORCH, ran_out, require_address_space
 from .metadata import COLUMNS, Column
 from .models import EXPORTED, default_model, find_model, installed_models
 from .providers import Arena, CudaOptions, Provider, available_cores
-from .stopping import Stopped, stoppable
+from .stopping import Stop, Stopped, stoppable
 
 DEFAULT_CHECKPOINT = Path("checkpoint")
 _PATH = click.Path(path_type=Path)
@@ -106,12 +106,15 @@ class _Commands(click.Group):
     """The commands in the order of use; known errors become one line and exit code 1, a closed pipe silence, a signal
     that asks the command to end one line and 128 + its number."""
 
+    _stop = Stop()
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
     def main(self, *args: Any, **settings: Any) -> Any:
+        _occupy_standard_streams()
         try:
-            with stoppable():
+            with stoppable() as self._stop:
                 return super().main(*args, **settings)
         except Stopped as e:
             _say(f"Stopped by {e.name}.")
@@ -134,8 +137,10 @@ class _Commands(click.Group):
             _discard_standard_output()
             ctx.exit(0)
         except LstmDeployError as e:
+            self._stop.check()
             raise click.ClickException(printable(" ".join(str(e).split()))) from e
         except Exception as e:
+            self._stop.check()
             if ran_out(e):
                 raise click.ClickException(_short_of_memory(e)) from e
             if not isinstance(e, OSError):
@@ -1127,6 +1132,15 @@ def _sink(output: Path | None) -> Iterator[BinaryIO]:
     else:
         yield sys.stdout.buffer
     sys.stdout.buffer.flush()
+
+
+def _occupy_standard_streams() -> None:
+    """A file that was opened in the place of a closed standard stream would get what native code writes there."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def _discard_standard_output() -> None:

@@ -1,8 +1,8 @@
 """What must not be under way while the process forks, or when the interpreter ends.
 
-A forked child has one thread, and locks as they stood: one that another thread held stays locked in it for ever. A daemon
-thread that comes back from native code to an interpreter that has ended takes the process down. Here both wait until
-nothing is under way.
+A forked child has one thread, and locks as they stood: one that another thread held stays locked in it for ever. A
+daemon thread that comes back from native code to an interpreter that has ended takes the process down. Here both wait
+until nothing is under way.
 """
 
 import atexit
@@ -26,11 +26,11 @@ def lock_across_forks() -> threading.Lock:
 
 
 class NativeCalls:
-    """A context for calls of code that has locks of its own, such as onnxruntime's, and lets other threads run meanwhile.
+    """A context for calls of code that has locks of its own, and lets other threads run meanwhile: onnxruntime's.
 
     Any number run beside each other. A fork waits for those under way, and those that come while it waits go on after
-    it. So does the interpreter's end, for some seconds (a daemon thread that came back after it would abort the process:
-    "terminate called without an active exception"); a daemon thread begins none after it.
+    it. So does the interpreter's end, for some seconds (a daemon thread that came back after it would abort the
+    process: "terminate called without an active exception"); a daemon thread begins none after it.
     """
 
     def __init__(self) -> None:

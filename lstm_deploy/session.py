@@ -118,6 +118,7 @@ class TaggerSession:
                 whose batch and sequence axes differ.
             OutOfMemoryError: it does not fit into the memory there is.
             ModelFileError: onnxruntime fails on it.
+            ProviderError: CUDA fails, or answers with what cannot be an answer.
         """
         self._check(inputs)
         return self.run_encoded(inputs)
@@ -131,6 +132,7 @@ class TaggerSession:
         Raises:
             OutOfMemoryError: it does not fit into the memory there is.
             ModelFileError: onnxruntime fails on it.
+            ProviderError: CUDA fails, or answers with what cannot be an answer.
         """
         batch, sequence = inputs[self._first].shape[:2]
         if not batch or not sequence:
@@ -156,6 +158,7 @@ class TaggerSession:
         Raises:
             OutOfMemoryError: it does not fit into the memory there is.
             ModelFileError: onnxruntime fails on it.
+            ProviderError: CUDA fails, or answers with what cannot be an answer.
         """
         wanted = ["tag_ids", *([self._scores] if scores else []), *(state.next for state in self._states)]
         tag_ids, *found = self._run(wanted, {**inputs, **states})
@@ -210,6 +213,11 @@ class TaggerSession:
                     f"{self._path}: a batch of {batch} x {sequence} tokens does not fit into the memory on "
                     f"{self.provider} ({reason:.300}); lower batch_tokens (--batch-tokens), and cut long sentences "
                     "(--window)"
+                ) from e
+            if self.provider == "cuda":
+                raise ProviderError(
+                    f"{self._path}: CUDA failed on a batch of {batch} x {sequence} ({reason:.300}); see with "
+                    "`lstm-deploy doctor --provider cuda` whether the GPU is sound, or use --provider cpu"
                 ) from e
             raise ModelFileError(
                 f"{self._path}: onnxruntime cannot run the model on a batch of {batch} x {sequence} ({reason:.300}); "

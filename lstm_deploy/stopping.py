@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
 
 _GRACE = 5.0
@@ -27,8 +28,28 @@ class Stopped(BaseException):
         self.exit_code = 128 + number
 
 
+@dataclass
+class Stop:
+    """Whether a command was asked to stop.
+
+    Attributes:
+        asked: by which signal; None: it was not.
+    """
+
+    asked: Stopped | None = None
+
+    def check(self) -> None:
+        """Raises where it was: native code that Python code runs within makes an error of its own of `Stopped`.
+
+        Raises:
+            Stopped: it was.
+        """
+        if self.asked:
+            raise self.asked
+
+
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[Stop]:
     """Raises `Stopped` in the block at the first SIGINT, SIGTERM or SIGHUP; a second one ends the process at once.
 
     A signal that is ignored (``nohup``) or that the caller handles is left as it is, and all are in a thread that is
@@ -39,14 +60,16 @@ def stoppable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         numbers = []
     before = {number: handler for number in numbers if (handler := signal.getsignal(number)) in defaults}
+    asked = Stop()
     if not before:
-        yield
+        yield asked
         return
 
     def stop(number: int, _: FrameType | None) -> None:
         for each in before:
             signal.signal(each, signal.SIG_DFL)
-        raise Stopped(number)
+        asked.asked = Stopped(number)
+        raise asked.asked
 
     told, wakened = socket.socketpair()
     wakened.setblocking(False)
@@ -57,7 +80,7 @@ def stoppable() -> Iterator[None]:
     try:
         for number in before:
             signal.signal(number, stop)
-        yield
+        yield asked
     finally:
         signal.set_wakeup_fd(woken_before)
         wakened.close()

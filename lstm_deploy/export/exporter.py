@@ -155,6 +155,20 @@ def write(whole: bytes, output: Path, card: Mapping[str, Any] | None = None) -> 
         stream.write(_with_card(whole, card) if card else whole)
 
 
+def write_draft(draft: Path, content: bytes) -> None:
+    """Writes a file that is to be proved, in the system's folder for temporary ones.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        draft.write_bytes(content)
+    except OSError as e:
+        raise OutputError(
+            f"{draft}: cannot write ({e.strerror or e}); make room there, or set TMPDIR to a folder on another disk"
+        ) from e
+
+
 def _with_card(whole: bytes, card: Mapping[str, Any]) -> bytes:
     model = onnx.load_model_from_string(whole)
     properties = {entry.key: entry.value for entry in model.metadata_props}
@@ -201,13 +215,13 @@ def proved_file(
     Raises:
         ParityError: it does not answer as ``oracle`` does.
     """
-    draft.write_bytes(with_metadata(graph, metadata))
+    write_draft(draft, with_metadata(graph, metadata))
     proof = prove(TaggerSession(draft), oracle)
     check(proof, name)
     golden = tuple(_case(metadata, oracle, tokens, text) for tokens, text in sentences)
     metadata = replace(metadata, golden=golden, proof=proof.to_json())
     whole = with_metadata(graph, metadata)
-    draft.write_bytes(whole)
+    write_draft(draft, whole)
     report = check_golden(open_predictor(draft, threads=1))
     if report.failures:
         raise ParityError(f"{name}: {report.failures[0]}; no file was written; export again from the checkpoint")

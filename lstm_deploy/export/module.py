@@ -29,7 +29,7 @@ from . import rules  # noqa: F401 - they register themselves
 from .capture import LiftError, Line, Recording, Subject, Value, is_authors, replaced
 from .crf_search import Decoder, Reading, find_reading, transition_parameters
 from .escapes import check_escapes
-from .exporter import Exported, with_metadata, write
+from .exporter import Exported, with_metadata, write, write_draft
 from .graph import signature
 from .inputs import OwnInputs
 from .lifting import Lifted, Lifter
@@ -410,7 +410,7 @@ class _Tagger:
 
     def proved(self, graph: onnx.ModelProto, metadata: ModelMetadata, draft: Path, name: str) -> tuple[bytes, Proof]:
         """The whole file and its proof, on sentences that the recording has not seen."""
-        draft.write_bytes(with_metadata(graph, metadata))
+        write_draft(draft, with_metadata(graph, metadata))
         try:
             session = TaggerSession(draft)
         except MetadataError as e:
@@ -436,7 +436,7 @@ class _Tagger:
         cases = tuple(golden_case(metadata, encoder, sentences[i], answers[i]) for i in shown)
         metadata = replace(metadata, golden=cases, proof=proof.to_json())
         whole = with_metadata(graph, metadata)
-        draft.write_bytes(whole)
+        write_draft(draft, whole)
         report = check_golden(open_predictor(draft, threads=1))
         if report.failures:
             raise ParityError(f"{name}: {report.failures[0]}; no file was written; report this")

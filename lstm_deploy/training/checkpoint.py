@@ -112,8 +112,8 @@ def load_checkpoint(folder: str | Path) -> tuple[Checkpoint, LSTMTagger]:
         raise CheckpointError(f"{folder / WEIGHTS}: not the weights of this tagger ({reason:.200}); train again") from e
     if checkpoint.weights_sha256 not in ("", hashlib.sha256(content).hexdigest()):
         raise CheckpointError(
-            f"{folder}: {WEIGHTS} and {DESCRIPTION} are of two runs, the later was stopped between them; finish it "
-            "with `lstm-deploy train ... --resume`, or train again"
+            f"{folder}: {WEIGHTS} and {DESCRIPTION} are of two runs, the later was stopped in between; finish it with "
+            "`lstm-deploy train ... --resume`, or train again"
         )
     return checkpoint, model.eval()
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -117,7 +118,7 @@ class Trainer:
             initial=progress.epoch * tokens,
             unit="tok",
             unit_scale=True,
-            disable=None,
+            disable=True if sys.stderr is None else None,  # None: where it is no terminal
             dynamic_ncols=True,
         ) as bar:
             while progress.epoch < self.config.epochs and not self._stalled(progress):

@@ -331,7 +331,7 @@ def test_other_failures_are_not_taken_for_memory(monkeypatch):
         raise RuntimeError("CUDNN_STATUS_EXECUTION_FAILED")
 
     made = pretend(monkeypatch, on_run=on_run).made
-    with pytest.raises(ValueError, match="CUDNN_STATUS_EXECUTION_FAILED"):
+    with pytest.raises(ProviderError, match=r"CUDA failed on a batch of .*CUDNN_STATUS_EXECUTION_FAILED"):
         Predictor.load(SUBWORD, "cuda", threads=1).predict_batch(_sentences(50))
     assert len(made[0].shapes) == 1
 
