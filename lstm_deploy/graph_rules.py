@@ -56,7 +56,7 @@ MAX_INTEGER = 1 << 24
 """Of whole numbers among the constants, either sign: sizes, positions, ids."""
 MAX_RANGE = 1 << 20
 """Of constants that a Range runs from, to and by."""
-_UNBOUNDED = {bound for name in ("int32", "int64") for bound in (np.iinfo(name).min, np.iinfo(name).max)}
+_UNBOUNDED = {2**31} | {bound for name in ("int32", "int64") for bound in (np.iinfo(name).min, np.iinfo(name).max)}
 """How a slice says "to the end"; no other number of a graph is so large."""
 
 
