@@ -218,6 +218,13 @@ class Subject:
         for tokens, result in zip(made, found, strict=True):
             self.check(self._question(tokens), result, counts, batch=True)
 
+    def fill(self, count: int) -> None:
+        """Has so many new words kept, so that memory for them is taken at the start and not halfway."""
+        draw = random.Random(0)
+        words = [_made_up(draw) for _ in range(count)]
+        for predictor in (self.predictor, self.reference):
+            predictor.encoder.types(words)
+
     def _some(self, draw: random.Random) -> list[Question]:
         chosen: list[Question] = []
         room = draw.randint(1, MOST)
