@@ -16,7 +16,6 @@ import contextlib
 import os
 import sys
 import tempfile
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from types import ModuleType
 from typing import Any, Literal, get_args
 
 from .errors import MissingDependencyError, NotOnnxError, OutOfMemoryError, ProviderError
-from .lifetimes import native_calls
+from .lifetimes import lock_across_forks, native_calls
 from .memory import ran_out
 
 Provider = Literal["cpu", "cuda", "auto"]
@@ -55,7 +54,7 @@ _CURES = (
     ("cannot open shared object", "run `pip install 'lstm-deploy[gpu]'`, which brings the CUDA and cuDNN libraries"),
     ("run on the CPU", "export the model again, or update onnxruntime-gpu"),
 )
-_stderr_lock = threading.Lock()
+_stderr_lock = lock_across_forks()
 _cuda_process: int | None = None
 """The process that first tried CUDA: it does not work in one that is forked from it."""
 
@@ -130,12 +129,15 @@ def check_provider(provider: str) -> None:
 
 
 def import_onnxruntime() -> ModuleType:
-    """The onnxruntime module.
+    """The onnxruntime module, which tells nobody what it runs unless the environment has ORT_DISABLE_TELEMETRY=0.
 
     Raises:
         MissingDependencyError: neither onnxruntime nor onnxruntime-gpu is installed, or it is broken.
         OutOfMemoryError: it does not fit into memory.
     """
+    # From 1.29 on its first import begins a database in the home folder and a thread that is reported to send names and
+    # hashes of models to Microsoft; only the environment keeps it from beginning.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as e:
