@@ -1,15 +1,18 @@
 """What was injected and what came of it: counted by each test, written down where LSTM_DEPLOY_FAULTS names a file."""
 
+import datetime
 import json
 import os
+import platform
+from importlib.metadata import version
 from pathlib import Path
 
 
 class Injection:
     """Faults of one kind against one command, in a ``with`` block; a fault that was not survived fails it at the end.
 
-    Where the variable LSTM_DEPLOY_FAULTS names a JSON file, a row is added to the list in it: fault, command, injected,
-    survived, promise.
+    Where the variable LSTM_DEPLOY_FAULTS names a JSON file, a row is added to the ``rows`` in it: fault, command,
+    injected, survived, promise. Beside them stand the ``date`` and the ``versions``.
     """
 
     def __init__(self, fault, command, promise):
@@ -38,5 +41,11 @@ class Injection:
         if not path:
             return
         path = Path(path)
-        rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        path.write_text(json.dumps([*rows, self.row], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+        versions = {name: version(name) for name in ("lstm-deploy", "onnxruntime", "numpy", "torch", "click")}
+        found = {
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "versions": versions | {"python": platform.python_version(), "system": platform.system()},
+            "rows": [*rows, self.row],
+        }
+        path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

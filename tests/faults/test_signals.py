@@ -51,26 +51,26 @@ def _seconds(*arguments, **options):
 
 @pytest.mark.parametrize("kills", KILLS)
 def test_train_killed_keeps_the_checkpoint_before_it(checkpoint, tmp_path, kills):
-    from lstm_deploy.training.checkpoint import WEIGHTS
+    from lstm_deploy.training.checkpoint import WEIGHTS, load_checkpoint, save_tensors
 
-    command = ["train", "--overwrite", "--seed", 2, "--epochs", 60, "--output"]
-    whole = _seconds(*command, tmp_path / "whole")
-    old, new = (checkpoint / WEIGHTS).read_bytes(), (tmp_path / "whole" / WEIGHTS).read_bytes()
     folder = shutil.copytree(checkpoint, tmp_path / "c")
-    pick = random.Random(kills)
+    description, model = load_checkpoint(folder)
+    save_tensors(folder / WEIGHTS, {name: values * 2 for name, values in model.state_dict().items()})
+    description.save_description(folder)  # another finished checkpoint
+    old, new = (folder / WEIGHTS).read_bytes(), (checkpoint / WEIGHTS).read_bytes()
+    command = ["train", "--overwrite", "--epochs", 20, "--output", folder]
+    pick, whole = random.Random(kills), 4.0  # seconds, about
     with Injection("SIGKILL", "train", "the checkpoint before stays whole; the same command succeeds") as fault:
         for _ in range(kills):
-            child = begin(*command, folder)
+            child = begin(*command)
             time.sleep(whole * pick.uniform(0.1, 1.05))
             child.kill()
             end(child)
             fault.count([_whole_checkpoints(folder, old, new)])
-        code, _, err = run(*command, folder)
+        code, _, err = run(*command)
         assert code == 0, err
         assert (folder / WEIGHTS).read_bytes() == new
-        assert sorted(path.name for path in folder.iterdir()) == sorted(
-            path.name for path in (tmp_path / "whole").iterdir()
-        )
+        assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in checkpoint.iterdir())
 
 
 def test_weights_and_description_of_two_runs_are_told(checkpoint, tmp_path):
