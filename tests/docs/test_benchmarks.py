@@ -170,6 +170,7 @@ def test_the_page_of_runtimes_quotes_the_speeds_that_were_measured():
 def test_the_readme_quotes_the_javascript_figures():
     figures = json.loads((BENCHMARKS / "results" / "javascript.json").read_text())["models"]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert figures
     for found in figures.values():
         ratio = found["chromium"]["threads_1"]["one_sentence_ms"] / found["python"]["one_sentence_ms"]
         assert f"takes {ratio:.1f} times" in readme
