@@ -161,6 +161,16 @@ def _counted(drawn: list[str], found: dict[str, str], survivors: list[dict[str, 
     }
 
 
+def sentence(result: dict[str, Any]) -> str:
+    """What docs/mutation.md quotes."""
+    return (
+        f"On {result['date']} {result['sample']:,} of {result['mutants_of_all']:,} mutants were drawn (seed "
+        f"{result['seed']}): {result['killed'] + result['timeout']:,} were noticed, {result['survived']:,} survived, "
+        f"{result['equivalent']:,} no test could notice. The score is {result['score']:.1%}; with those that no test "
+        f"could notice counted as survivors {result['score_with_equivalents']:.1%}."
+    )
+
+
 def _share(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
 
@@ -203,6 +213,7 @@ def main() -> None:
                 f"{key} {row[key]}  " for key in ("sample", "killed", "timeout", "survived", "equivalent", "score")
             )
         )
+    print(f"\nFor docs/mutation.md:\n{sentence(result)}")
     if result["score"] < arguments.least:
         sys.exit(f"the mutation score is {result['score']:.1%}; expected {arguments.least:.0%} or more")
 
