@@ -6,6 +6,12 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 PEERS ?= .peers-venv
+# Tests that coverage would disturb: of what is loaded, of memory, of copies of the package.
+UNCOVERED := --ignore tests/runtime/test_imports.py --ignore tests/runtime/test_mutants.py \
+	--deselect tests/runtime/test_engine.py::test_memory_that_really_runs_out_is_survived
+# The environment of mutmut, and how many mutants are drawn; 0 takes all.
+MUTANTS ?= .mutants-venv
+SAMPLE ?= 1000
 # The teacher's environment, and where its weights and labels go.
 TEACHER ?= .teacher-venv
 LABELS ?= checkpoints/labels
@@ -28,7 +34,7 @@ SUPPLY ?= .supply-venv
 # What the page shows.
 MODEL ?= exported/en-upos-small.onnx
 
-.PHONY: help setup setup-runtimes setup-engines runtimes web gpu run test test-slow test-wheel lint treebank bench bench-peers bench-javascript bench-forms models labels genres bench-models gallery fuzz soak lock audit sbom clean
+.PHONY: help setup setup-runtimes setup-engines runtimes web gpu run test test-slow coverage mutants test-wheel lint treebank bench bench-peers bench-javascript bench-forms models labels genres bench-models gallery fuzz soak lock audit sbom clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -74,6 +80,17 @@ test: $(READY) ## Lint and test; what is absent is skipped by name
 
 test-slow: $(READY) ## The tests that take minutes
 	$(BIN)/pytest -m slow
+
+coverage: $(READY) ## Branch coverage of the runtime by its own tests; fails under 95 %
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not slow" tests/runtime $(UNCOVERED)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+mutants: ## Draw mutants of the pure runtime modules, see which of them the tests notice; 20 minutes, goes on where it was stopped
+	test -x $(MUTANTS)/bin/python || $(PYTHON) -m venv $(MUTANTS)
+	$(MUTANTS)/bin/pip install --quiet --requirement benchmarks/requirements-mutants.txt
+	nice -n 10 $(MUTANTS)/bin/python benchmarks/mutants.py --sample $(SAMPLE)
 
 test-wheel: $(READY) ## Build the wheel, install it with [cpu] alone, run the runtime tests against it
 	rm -rf dist .wheel-venv

@@ -51,8 +51,7 @@ class SentenceRules:
                     yield spans[start:stop]
                     start = stop
             i = stop
-        if start < len(spans):
-            yield spans[start:]
+        yield spans[start:]  # a sentence ends only where another begins, and no paragraph is empty
 
 
 def _is_letter(token: str) -> bool:

@@ -170,10 +170,26 @@ def test_the_page_of_runtimes_quotes_the_speeds_that_were_measured():
 def test_the_readme_quotes_the_javascript_figures():
     figures = json.loads((BENCHMARKS / "results" / "javascript.json").read_text())["models"]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert figures
     for found in figures.values():
         ratio = found["chromium"]["threads_1"]["one_sentence_ms"] / found["python"]["one_sentence_ms"]
         assert f"takes {ratio:.1f} times" in readme
         assert 0.4 < found["chromium"]["threads_1"]["first_tags_ms"] / 1000 < 0.6  # "half a second"
+
+
+def test_the_page_on_mutants_quotes_the_result_and_it_is_of_this_many_modules():
+    result = json.loads((BENCHMARKS / "results" / "mutants.json").read_text(encoding="utf-8"))
+    page = " ".join((ROOT / "docs" / "mutation.md").read_text(encoding="utf-8").split())
+    noticed = result["killed"] + result["timeout"]
+    assert f"On {result['date']} {result['sample']:,} of {result['mutants_of_all']:,} mutants were drawn" in page
+    assert f"{noticed:,} were noticed, {result['survived']:,} survived" in page
+    assert f"The score is {result['score']:.1%}" in page
+    assert result["score"] == pytest.approx(noticed / (result["sample"] - result["equivalent"]), abs=1e-4)
+    assert result["score"] >= 0.85
+    assert result["sample"] >= 500
+    assert result["sample"] == noticed + result["survived"] + result["equivalent"]
+    assert all(f"`{Path(file).stem}`" in page for file in result["modules"])
+    assert len(result["modules"]) == 13
 
 
 def test_other_genres_are_scored_and_missing_peers_are_told(tmp_path):

@@ -49,6 +49,7 @@ def predictor():
 def test_golden_cases_hold_for_the_client(path):
     client = Client(path)
     cases = client.meta["golden"]
+    assert cases
     for case in cases:
         rows = [client.row(token) for token in case["tokens"]]
         assert case["inputs"].keys() == client.inputs.keys() - {"lengths", "char_lengths"}
@@ -66,6 +67,7 @@ def test_golden_cases_hold_for_the_client(path):
 def test_a_streaming_file_in_chunks():
     path = DATA_MODELS / "streaming.onnx"
     client, predictor = Client(path), StreamingPredictor.load(path)
+    assert client.meta["golden"]
     for case in client.meta["golden"]:
         states, at, size, found = client.start(1), 0, 1, []
         while at < len(case["tokens"]):
@@ -181,5 +183,7 @@ def test_real_text(client, predictor, name):
     path = DATA / f"{name}.conllu.xz"
     if not path.exists():
         pytest.skip(f"{path} is not there")
-    for sentence in read_gold(path):
+    sentences = list(read_gold(path))
+    assert len(sentences) > 100
+    for sentence in sentences:
         _agree(client, predictor, sentence.text)

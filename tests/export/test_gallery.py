@@ -169,6 +169,7 @@ def test_case_is_sane(case):
 @pytest.mark.parametrize("case", CASES[::10], ids=lambda case: case.name)
 def test_case_trains_to_the_same_weights(case):
     first, second = case.make().state_dict(), trained(case.name).state_dict()
+    assert first.keys() == second.keys() != set()
     assert all(torch.equal(first[name], second[name]) for name in second)
 
 

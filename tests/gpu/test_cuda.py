@@ -89,6 +89,7 @@ def test_shapes_from_one_token_to_a_million(on_cpu, shape):
     found = predictor.session.run(inputs)
     expected = on_cpu.predict_batch(sentences, scores=False)
     tags = np.array(predictor.metadata.tags)
+    assert len(expected) == shape[0]
     for row, result in enumerate(expected):
         assert tuple(tags[found.tag_ids[row, : lengths[row]]]) == result.tags
         assert (found.tag_ids[row, lengths[row] :] == -1).all()

@@ -149,7 +149,9 @@ def test_every_committed_model_is_on_the_page():
 
 def test_the_map_names_every_script():
     readme = (ROOT / "recipes" / "README.md").read_text(encoding="utf-8")
-    for path in (ROOT / "recipes").rglob("*.py"):
+    scripts = list((ROOT / "recipes").rglob("*.py"))
+    assert scripts
+    for path in scripts:
         assert path.name in readme, path.name
 
 

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from model_files import PREFIX, TUTORIAL, field, rewrite, top_level_fields
 
 from lstm_deploy import Predictor
-from lstm_deploy.card import check_card, read_card
+from lstm_deploy.card import card_to_write, check_card, read_card
 from lstm_deploy.cli import main
 from lstm_deploy.errors import InputError, MetadataError
 
@@ -46,7 +46,14 @@ def with_card(without_card):
 
 
 def test_a_whole_card_is_one():
-    assert check_card(CARD) == CARD
+    assert check_card(CARD) == card_to_write(CARD) == CARD
+
+
+def test_only_a_whole_card_is_written_and_none_is_none():
+    assert card_to_write(None) is card_to_write({}) is None
+    message = r"^the card has no licence; see FORMAT.md, section 11$"
+    with pytest.raises(InputError, match=message):
+        card_to_write({"name": "pet", "description": "Tags pets."})
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The CRF in numpy, against all paths written out."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -114,7 +115,9 @@ def test_empty_batches_and_sentences():
 
 
 def test_minus_infinity_is_kept_as_a_finite_number():
-    crf = Crf(np.array([[0, -np.inf], [-1e38, 1]]), np.array([0, -np.inf]), np.zeros(2))
+    with warnings.catch_warnings():  # a model's numbers are not the caller's to be warned of
+        warnings.simplefilter("error")
+        crf = Crf(np.array([[0, -np.inf], [-1e300, 1]]), np.array([0, -np.inf]), np.zeros(2))
     assert crf.transitions.tolist() == [[0, np.float32(FORBIDDEN)], [np.float32(FORBIDDEN), 1]]
     assert crf.start[1] == np.float32(FORBIDDEN)
     assert crf.transitions.dtype == crf.start.dtype == np.float32
@@ -126,10 +129,25 @@ def test_minus_infinity_is_kept_as_a_finite_number():
         ((np.zeros((2, 3)), np.zeros(2), np.zeros(2)), r"transitions has the shape \(2, 3\); expected \(2, 2\)"),
         ((np.zeros((2, 2)), np.zeros(2), np.zeros(3)), r"end has the shape \(3,\); expected \(2,\)"),
         ((np.zeros((0, 0)), np.zeros(0), np.zeros(0)), "at least one tag"),
-        ((np.full((1, 1), np.nan), np.zeros(1), np.zeros(1)), "transitions holds nan"),
+        (
+            (np.full((1, 1), np.nan), np.zeros(1), np.zeros(1)),
+            "transitions holds nan; expected numbers of at most 1e30",
+        ),
         ((np.zeros((1, 1)), np.array([np.inf]), np.zeros(1)), "start holds inf"),
+        ((np.array([[1, 2e30], [3, 4]]), np.zeros(2), np.zeros(2)), r"transitions holds 2.*e\+30"),
     ],
 )
 def test_numbers_that_are_no_crf(parts, says):
     with pytest.raises(ValueError, match=says):
         Crf(*parts)
+
+
+def test_the_largest_number_is_one():
+    largest = np.float32(-FORBIDDEN)
+    assert Crf(np.full((1, 1), largest), np.zeros(1), np.zeros(1)).transitions == largest
+
+
+def test_how_far_a_path_may_be_off_grows_with_its_emissions():
+    crf = Crf(np.zeros((2, 2)), np.zeros(2), np.zeros(2))
+    emissions = np.array([[3, 9], [9, -5]], np.float32)
+    assert crf.path_tolerance(emissions, np.array([0, 1]), 0.5) == 0.5 * (1 + 3 + 1 + 5)

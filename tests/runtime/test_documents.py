@@ -84,6 +84,7 @@ def test_a_treebanks_own_text_is_part_of_it(name):
 
     text = " ".join(" ".join(document.text.split()) for document in read_documents(path))
     at = 0
+    assert text
     for sentence in read_gold(path):
         at = text.index(" ".join(sentence.text.split()), at)
     for document in read_documents(path):  # cut at the gold words, each paragraph has its sentences again

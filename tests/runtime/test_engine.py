@@ -80,6 +80,7 @@ def test_shapes_are_few_and_never_over_the_budget(monkeypatch):
     predictor = Predictor.load(SUBWORD, "cuda", batch_tokens=512)
     for seed in range(10):
         predictor.predict_batch(_sentences(100, seed), scores=False)
+    assert len(made[0].shapes) > 10
     assert all(size == rounded_up(size) for shape in made[0].shapes for size in shape)
     assert all(rows * columns <= 512 for rows, columns in made[0].shapes)
 

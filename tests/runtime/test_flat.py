@@ -68,6 +68,7 @@ def test_an_int8_model_rounds_the_same_on_any_number_of_threads():
     one, *others = (
         Predictor.load(SUBWORD_INT8, threads=threads).predict_flat(*flat, scores=True) for threads in (1, 2, 5)
     )
+    assert len(one.tag_ids) == len(flat[1])
     for other in others:
         np.testing.assert_array_equal(one.tag_ids, other.tag_ids)
         np.testing.assert_array_equal(one.scores, other.scores)

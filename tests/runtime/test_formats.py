@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from model_files import corpus
 
 from lstm_deploy.decoding import TaggedSentence
-from lstm_deploy.errors import InputError, OutputError, UnknownTagError
+from lstm_deploy.errors import InputError, MissingDependencyError, OutputError, UnknownTagError
 from lstm_deploy.formats import (
     LineReader,
     Sentence,
@@ -303,6 +304,25 @@ def test_output_is_compressed_by_its_name(tmp_path, suffix, library):
     with atomic_output(path) as stream:
         stream.write(b"content")
     assert library.decompress(path.read_bytes()) == b"content"
+
+
+def test_zstd_is_written_and_read_where_pyarrow_is(tmp_path):
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "out.txt.zst"
+    with atomic_output(path) as stream:
+        stream.write(b"one\ntwo\n" * 1000)
+    assert path.stat().st_size < 200
+    assert [line for _, line in LineReader(path)] == ["one\n", "two\n"] * 1000
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match="damaged or cut off after line"):
+        list(LineReader(path))
+
+
+def test_zstd_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingDependencyError, match=r"zstd needs pyarrow; pip install 'lstm-deploy\[data\]'"):
+        atomic_output(tmp_path / "out.txt.zst").__enter__()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_unwritable_outputs(tmp_path):

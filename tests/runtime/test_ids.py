@@ -1,5 +1,7 @@
 """Vocabulary, features and encoding: tokens to ids."""
 
+import importlib.util
+import re
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -39,8 +41,13 @@ def test_text_never_maps_to_a_special_id():
     [
         (["a", "a"], {"unknown_id": 0, "padding_id": 0}, "a word twice"),
         (["a"], {"unknown_id": 1, "padding_id": 0}, "unknown_id is 1"),
-        (["a"], {"unknown_id": 0, "padding_id": -1}, "padding_id is -1"),
-        (["a"], {"unknown_id": 0, "padding_id": 0, "case": "upper"}, "'upper' is not known"),
+        (["a"], {"unknown_id": 0, "padding_id": -1}, "^padding_id is -1, outside the 1 rows of the vocabulary$"),
+        (["a"], {"unknown_id": -1, "padding_id": 0}, "unknown_id is -1"),
+        (
+            ["a"],
+            {"unknown_id": 0, "padding_id": 0, "case": "upper"},
+            r"^case policy 'upper' is not known \(keep, lower\)$",
+        ),
     ],
 )
 def test_bad_vocabularies_are_refused(words, options, message):
@@ -53,7 +60,11 @@ def test_bad_vocabularies_are_refused(words, options, message):
 def test_without_an_unknown_word_a_word_that_is_not_there_is_an_error_that_names_it():
     vocabulary = Vocabulary(["the", "cat"], unknown_id=None, padding_id=0, case="lower")
     assert vocabulary.id("Cat") == 1
-    with pytest.raises(UnknownWordError, match=r"no word 'Dog'.*one of its 2 words.*--unknown WORD"):
+    message = (
+        "the model has no word 'Dog' and no unknown word to take for it; expected one of its 2 words; export again "
+        "with --unknown WORD where the vocabulary has a word for unseen ones, else train with one"
+    )
+    with pytest.raises(UnknownWordError, match=f"^{re.escape(message)}$"):
         vocabulary.id("Dog")
     encoder = Encoder(vocabulary)
     for call in (lambda: encoder.encode([["the"], ["cat", "Dog"]]), lambda: encoder.encode_one(["Dog"])):
@@ -72,7 +83,11 @@ def test_characters_are_code_points_after_the_case_policy():
 
 def test_a_character_that_is_not_there_is_unknown_or_an_error_that_names_it():
     characters = CharacterVocabulary(["_", "a"], unknown_id=None, padding_id=0)
-    with pytest.raises(UnknownCharacterError, match=r"no character 'é' \(U\+00E9, in 'aé'\).*one of its 2 characters"):
+    message = (
+        "the model has no character 'é' (U+00E9, in 'aé') and no unknown character to take for it; expected one of its "
+        "2 characters; export again with an unknown character in its spec"
+    )
+    with pytest.raises(UnknownCharacterError, match=f"^{re.escape(message)}$"):
         characters.ids("aé")
 
 
@@ -95,6 +110,8 @@ def test_a_string_of_two_characters_is_no_character():
         ("東京", "xx"),
         (".....", "...."),
         ("", ""),
+        ("aaaaaBaaaaa", "xxxxXxxxx"),
+        ("a\u0301\u00b2½-5", "xxdd-d"),
     ],
 )
 def test_shape(token, expected):
@@ -110,10 +127,35 @@ def test_features_are_crc32_of_template_and_value():
     assert SubwordFeatures(buckets=1000).ids("Straße") == expected
 
 
-@pytest.mark.parametrize("options", [{"templates": ()}, {"templates": ("middle",)}, {"buckets": 0}])
-def test_bad_feature_specs_are_refused(options):
-    with pytest.raises(ValueError):
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"templates": ()}, "^feature templates missing; known: lower, prefix1, "),
+        ({"templates": ("lower", "middle")}, r"^feature templates \['middle'\]; known: lower, "),
+        ({"buckets": 0}, "^0 feature buckets; at least 1 is needed$"),
+    ],
+)
+def test_bad_feature_specs_are_refused(options, says):
+    with pytest.raises(ValueError, match=says):
         SubwordFeatures(**options)
+
+
+def test_one_bucket_takes_all_features():
+    assert SubwordFeatures(("lower", "shape"), 1).ids("Ann") == [0, 0]
+
+
+def test_prefixes_and_suffixes_are_those_of_the_lower_cased_form():
+    spec = importlib.util.find_spec("lstm_deploy.features")
+    features = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(features)  # the templates are made when the module is
+    found = {name: template("STRASSE", "strasse") for name, template in features.TEMPLATES.items()}
+    assert found == {
+        "lower": "strasse",
+        **{f"prefix{n}": "strasse"[:n] for n in range(1, 7)},
+        **{f"suffix{n}": "strasse"[7 - n :] for n in range(1, 7)},
+        "shape": "XXXX",
+    }
+    assert features.TEMPLATES["suffix6"]("ab", "ab") == features.TEMPLATES["prefix6"]("ab", "ab") == "ab"
 
 
 @given(st.text())
@@ -145,6 +187,54 @@ def test_more_word_types_than_the_cache_holds():
     assert len(encoder._types) <= 2**16 + 20_001
 
 
+def test_the_table_starts_afresh_past_so_many_words_and_past_so_many_characters(monkeypatch):
+    monkeypatch.setattr(encoding, "_MAX_CACHED_TYPES", 3)
+    encoder = Encoder(Vocabulary.from_words([]))
+    encoder.encode([["a", "b", "c"]])
+    assert not encoder._types.is_full()
+    encoder.encode_one(["d"])
+    assert encoder._types.is_full()
+    encoder.types(["e"])
+    assert list(encoder._types) == ["e"]
+    monkeypatch.setattr(encoding, "_MAX_CACHED_CHARACTERS", 5)
+    spelling = Encoder(None, None, LETTERS)
+    spelling.encode([["abcd"]])  # with the padding 5
+    assert not spelling._types.is_full()
+    spelling.encode([["a"]])
+    assert spelling._types.is_full()
+
+
+def test_tables_grow_by_as_many_words_as_they_hold():
+    encoder = Encoder(Vocabulary.from_words(["w2999"]), SubwordFeatures(("lower",), 99), LETTERS)
+    words = [
+        *("abcdefgh"[i % 8] * (1 + i % 5) + "abcdefgh"[i // 8 % 8] + "h" * (i // 64) for i in range(1500)),
+        "w2999",
+    ]
+    inputs = encoder.encode([[word for word in words if word != "w2999"]])
+    features = SubwordFeatures(("lower",), 99)
+    assert inputs["subword_ids"][0].tolist() == [features.ids(word) for word in words[:-1]]
+    assert inputs["char_lengths"][0].tolist() == [len(word) for word in words[:-1]]
+    assert ragged_ids(inputs, 0)["char_ids"] == [LETTERS.ids(word) for word in words[:-1]]
+
+
+def test_rounded_arrays_have_more_padding_and_the_same_ids():
+    encoder = Encoder(Vocabulary.from_words(["a"]), SubwordFeatures(("lower",), 9), LETTERS)
+    sentences = [["a", "abcdefgh" * 2 + "a"] * 9] * 17
+    plain, rounded = encoder.encode(sentences), encoder.encode(sentences, rounded=True)
+    kinds = ("word_ids", "subword_ids", "char_ids", "char_lengths", "lengths")
+    assert [plain[kind].shape for kind in kinds] == [(17, 18), (17, 18, 1), (17, 18, 17), (17, 18), (17,)]
+    assert [rounded[kind].shape for kind in kinds] == [(18, 18), (18, 18, 1), (18, 18, 18), (18, 18), (18,)]
+    assert rounded["lengths"].tolist() == [18] * 17 + [0]
+    assert all(value.dtype == np.int32 for value in rounded.values())
+    for row in range(17):
+        assert ragged_ids(rounded, row) == ragged_ids(plain, row)
+    assert not any(ids[17].any() for ids in rounded.values())
+    types = encoder.types(["a", "b"])
+    rows = encoder.encode_rows(types, types.rows, np.array([1, 1], np.int32), rounded=True)
+    for kind, ids in encoder.encode([["a"], ["b"]], rounded=True).items():
+        np.testing.assert_array_equal(rows[kind], ids)
+
+
 def test_threads_that_meet_new_words_at_once_agree():
     vocabulary, features = Vocabulary.from_words(f"w{i}" for i in range(0, 20_000, 3)), SubwordFeatures(buckets=999)
     shared = Encoder(vocabulary, features)
@@ -153,6 +243,7 @@ def test_threads_that_meet_new_words_at_once_agree():
         found = list(pool.map(lambda words: shared.encode([words]), jobs))
     for words, inputs in zip(jobs, found, strict=True):
         expected = Encoder(vocabulary, features).encode([words])
+        assert inputs.keys() == expected.keys()
         for name, value in expected.items():
             np.testing.assert_array_equal(inputs[name], value)
 

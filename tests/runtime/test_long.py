@@ -36,7 +36,8 @@ def test_windows_keep_each_token_once_with_its_margins(length, window, margin):
 
 @pytest.mark.parametrize(("window", "margin"), [(0, 4), (4, -1)])
 def test_windows_that_cannot_be_are_refused(tutorial, window, margin):
-    with pytest.raises(ValueError, match="expected"):
+    message = f"^window={window}, margin={margin}; expected a window of 1 or more and a margin of 0 or more$"
+    with pytest.raises(ValueError, match=message):
         tutorial.predict_long(["The"], window=window, margin=margin)
 
 
@@ -68,6 +69,30 @@ def test_a_streaming_file_is_exact_at_any_length(length, batch_tokens):
     found = predictor.predict_long(tokens)
     assert found.tags == tuple(predictor.metadata.tags[i] for i in whole.tag_ids[0])
     assert list(found.scores) == np.exp(whole.log_probs[0].max(-1)).tolist()
+
+
+def test_each_window_has_an_answer(subword):
+    windows = plan_windows(30, window=10, margin=3)
+    with pytest.raises(ValueError, match="zip"):
+        join_windows(_tokens(30), windows, [subword.predict(_tokens(13))])
+
+
+@pytest.mark.parametrize(
+    ("length", "spans"),
+    [
+        (0, [(0, 0, 0, 0)]),
+        (16, [(0, 16, 0, 16)]),
+        (17, [(0, 13, 0, 10), (7, 17, 10, 17)]),
+        (20, [(0, 13, 0, 10), (7, 20, 10, 20)]),
+        (24, [(0, 13, 0, 10), (7, 23, 10, 20), (17, 24, 20, 24)]),
+    ],
+)
+def test_where_windows_lie(length, spans):
+    windows = plan_windows(length, window=10, margin=3)
+    assert [(w.start, w.stop, w.first, w.last) for w in windows] == spans
+    assert len(plan_windows(WINDOW + 2 * MARGIN)) == 1
+    assert len(plan_windows(WINDOW + 2 * MARGIN + 1)) == 2
+    assert [(w.start, w.stop) for w in plan_windows(3, window=1, margin=0)] == [(0, 1), (1, 2), (2, 3)]
 
 
 def test_crf_windows_are_decoded_each_by_itself():

@@ -4,6 +4,7 @@ import itertools
 import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from model_files import CHARACTERS, CHARACTERS_CRF, SUBWORD, SUBWORD_INT8, rewrite, stored
 
 from lstm_deploy import Predictor
+from lstm_deploy.decoding import decode
 from lstm_deploy.errors import IdRangeError, MetadataError, UnknownCharacterError, UnknownWordError
 from lstm_deploy.golden import check_golden
 from lstm_deploy.unicode14 import classes
@@ -68,6 +70,7 @@ def test_stream_equals_batch_and_reads_ahead_by_a_bounded_amount():
     for i, result in enumerate(itertools.islice(predictor.predict_stream(endless()), 500)):
         _same(result, expected[i % 50])
         assert read - i < 2 * 16 * 32 * 2
+    assert i == 499
 
 
 def test_stream_starts_no_work_before_it_is_asked(subword):
@@ -244,6 +247,15 @@ def test_golden_tag_ids_that_are_not_those_of_the_tags_contradict_the_file(tmp_p
     case["tag_ids"][0] = wrong
     with pytest.raises(MetadataError, match="tag_ids are not those of the tags"):
         Predictor.load(rewrite(SUBWORD, tmp_path / "m.onnx", golden=golden))
+
+
+def test_there_are_as_many_sentences_as_rows(subword):
+    scores = subword.session.run(subword.encoder.encode([["Ann"], ["Lee"]]))
+    lengths, tags = np.array([1, 1], np.int32), np.array(subword.metadata.tags, object)
+    for found in (scores, replace(scores, log_probs=None)):
+        assert len(decode([("Ann",), ("Lee",)], lengths, found, tags)) == 2
+        with pytest.raises(ValueError, match="zip"):
+            decode([("Ann",)], lengths, found, tags)
 
 
 def test_without_scores_the_tags_are_the_same(subword):

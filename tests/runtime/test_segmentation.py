@@ -95,6 +95,49 @@ def test_any_tags_have_a_reading_and_tags_of_it_read_the_same(text, data):
         assert cut(found, character_tags(found, sentences)) == sentences
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        (" \n\n ", []),
+        ("one", ["one"]),
+        ("  one  two\nthree \t", ["one  two\nthree"]),
+        ("\n\n one\n\ntwo", ["one", "two"]),
+        ("one\r\ntwo\r\n\r\nthree\u2029\u2029four\n x\n \ny", ["one\r\ntwo", "three", "four\n x", "y"]),
+    ],
+)
+def test_two_line_breaks_part_paragraphs(text, expected):
+    assert [text[start:end] for start, end in paragraphs(text)] == expected
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ("sentence outside inside", [["a", "b"]]),
+        ("inside outside outside", [["a", "b"]]),
+        ("inside inside inside", [["a b"]]),
+        ("inside inside outside", [["a", "b"]]),
+        ("token inside token", [["a", "b"]]),
+        ("token inside sentence", [["a"], ["b"]]),
+    ],
+)
+def test_how_tags_around_white_space_are_read(tags, expected):
+    text = "a b"
+    sentences = cut(characters(text), tags.split())
+    assert [[text[start:end] for start, end in sentence] for sentence in sentences] == expected
+
+
+def test_each_character_of_a_token_is_tagged_and_what_lies_between_is_outside():
+    tags = character_tags(characters("1 0 men. x"), [[(0, 3), (4, 7), (7, 8)], [(9, 10)]])
+    assert " ".join(tags) == "sentence inside inside outside token inside inside token outside sentence"
+    assert character_tags(characters("a b"), [[(2, 3)]]) == ["outside", "outside", "sentence"]
+
+
+def test_tags_of_another_number_than_the_characters_are_refused():
+    with pytest.raises(ValueError, match="zip"):
+        cut(characters("ab"), ["sentence"])
+
+
 def test_white_space_within_a_word_is_one_space():
     text = "1\n 000 men"
     found = characters(text)
@@ -114,6 +157,13 @@ def test_white_space_within_a_word_is_one_space():
         ("J. R. Lee and Mr. X ate.", ["J . R . Lee and Mr. X ate ."]),
         ("What?! Yes...  No", ["What ? !", "Yes ...", "No"]),
         ("a.b c.d", ["a.b c.d"]),
+        ("! Go D", ["!", "Go D"]),
+        ("J. Lee", ["J . Lee"]),
+        ("He ate j. She", ["He ate j . She"]),
+        ("He ate 5. She", ["He ate 5 .", "She"]),
+        ("One. “two”", ["One .", "“ two ”"]),
+        ('One. " two', ["One .", '" two']),
+        ("Yes.) No", ["Yes . )", "No"]),
     ],
 )
 def test_the_rule(text, expected):

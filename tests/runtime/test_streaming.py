@@ -117,6 +117,7 @@ def test_state_is_a_copy(predictor):
     stream = predictor.stream()
     stream.push(["Ann"])
     kept = copy.deepcopy(stream.state)
+    assert kept
     stream.state["h_0"][:] = 9
     assert all((stream.state[name] == kept[name]).all() for name in kept)
 
@@ -239,6 +240,7 @@ def test_a_row_without_tokens_keeps_its_state(predictor):
     states = {name: values + 0.5 for name, values in session.initial_states(2).items()}
     inputs = predictor.encoder.encode([["Ann", "Lee"], []])
     _, after = session.run_chunk(inputs, states)
+    assert after.keys() == states.keys()
     for name, values in after.items():
         assert (values[1] == states[name][1]).all()
         assert (values[0] != states[name][0]).any()

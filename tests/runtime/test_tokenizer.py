@@ -60,13 +60,46 @@ def test_a_suffix_is_cut_off_only_from_something():
     assert tokens == ["cat", "s", "box", "es", "es", "s", "s"]
 
 
+def test_what_a_suffix_leaves_is_kept_whole_if_it_is_to_be():
+    tokenizer = Tokenizer("words", frozenset({"ma'am"}), ("'s", "'am"))
+    assert tokenizer.tokens("ma'am's sir'am's") == ["ma'am", "'s", "sir", "'am", "'s"]
+
+
+def test_a_lower_cased_form_of_another_length_stays_whole():
+    assert Tokenizer("words", suffixes=("s",)).tokens("İs is") == ["İs", "i", "s"]
+
+
 def test_white_space_kind_cuts_nothing_else():
     assert Tokenizer("whitespace").tokens("It's\u2003(fine) .\n\nOK") == ["It's", "(fine)", ".", "OK"]
 
 
 def test_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="'chars' is not known"):
+    message = r"^tokenizer kind 'chars' is not known \(whitespace, words, characters\)$"
+    with pytest.raises(ValueError, match=message):
         Tokenizer("chars")
+
+
+def test_of_kind_characters_white_space_is_a_token_too():
+    tokenizer = Tokenizer("characters")
+    assert tokenizer.spans("a \n b") == [(0, 1), (1, 4), (4, 5)]
+    assert tokenizer.cut("a \n b") == (tokenizer.tokens("a \n b"), tokenizer.spans("a \n b"))
+    assert tokenizer.tokens("a \n b\u2003c") == ["a", "\n", "b", " ", "c"]
+
+
+@pytest.mark.parametrize("key", ["keep", "suffixes", "split", "ends", "closers"])
+def test_lists_of_other_things_than_strings_are_refused(key):
+    spec = ENGLISH.to_json()
+    spec[key] = [1] if key in ("keep", "suffixes") else 1
+    with pytest.raises(TypeError, match=r"^the tokenizer's lists hold something other than strings$"):
+        Tokenizer.from_json(spec)
+
+
+def test_a_spec_older_than_sentences_has_the_usual_ends_and_closers():
+    spec = ENGLISH.to_json()
+    del spec["ends"], spec["closers"]
+    assert Tokenizer.from_json(spec) == ENGLISH
+    other = Tokenizer("words", ends="。", closers="」")
+    assert Tokenizer.from_json(other.to_json()) == other
 
 
 tokenizers = st.builds(
@@ -93,7 +126,9 @@ def test_spec_survives_json(tokenizer):
 
 
 def test_real_text_is_covered():
-    for sentence in read_gold(corpus("ud-english-ewt/en_ewt-ud-dev.conllu.xz")):
+    sentences = list(read_gold(corpus("ud-english-ewt/en_ewt-ud-dev.conllu.xz")))
+    assert len(sentences) > 1000
+    for sentence in sentences:
         assert "".join(ENGLISH.tokens(sentence.text)) == "".join(sentence.text.split())
 
 

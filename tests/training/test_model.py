@@ -36,6 +36,7 @@ def test_a_ragged_batch_is_its_sentences_one_by_one(form):
     tagger = _tagger(*form)
     words, lengths, subwords = _batch([7, 1, 4, 7], 1)
     together = tagger.log_probs(words, lengths, subwords if form[0] else None)
+    assert len(together) == 4
     for i, n in enumerate(lengths.tolist()):
         rows = subwords[i : i + 1, :n] if form[0] else None
         alone = tagger.log_probs(words[i : i + 1, :n], lengths[i : i + 1], rows)
@@ -59,7 +60,9 @@ def test_every_parameter_learns(form):
     tagger = _tagger(*form).train()
     words, lengths, subwords = _batch([6, 2], 1)
     tagger(words, lengths, subwords if form[0] else None).square().sum().backward()
-    assert all(parameter.grad.abs().sum() > 0 for parameter in tagger.parameters())
+    parameters = list(tagger.parameters())
+    assert len(parameters) > 4
+    assert all(parameter.grad.abs().sum() > 0 for parameter in parameters)
 
 
 @settings(max_examples=30, deadline=None)

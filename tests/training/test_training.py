@@ -106,7 +106,9 @@ def test_entity_f1_chooses_the_epoch_for_iob2(tmp_path):
     (tmp_path / "x.conll").write_text("\n".join(rows * 10))
     recipe = replace(SMALL, column="tag", training=replace(SMALL.training, epochs=2))
     train_tagger(recipe, Data([tmp_path / "x.conll"], tmp_path / "x.conll"), tmp_path / "c")
-    for entry in _log(tmp_path / "c"):
+    entries = _log(tmp_path / "c")
+    assert len(entries) == 2
+    for entry in entries:
         assert entry["dev"]["score"] == entry["dev"]["entity_f1"]
 
 
