@@ -132,7 +132,7 @@ def test_features_are_crc32_of_template_and_value():
     [
         ({"templates": ()}, "^feature templates missing; known: lower, prefix1, "),
         ({"templates": ("lower", "middle")}, r"^feature templates \['middle'\]; known: lower, "),
-        ({"buckets": 0}, "^0 feature buckets; at least 1 is needed$"),
+        ({"buckets": 0}, "^0 feature buckets; expected 1 to 2,147,483,647$"),
     ],
 )
 def test_bad_feature_specs_are_refused(options, says):

@@ -33,7 +33,7 @@ from lstm_deploy.errors import (
 )
 from lstm_deploy.inspection import describe, inspect_model
 from lstm_deploy.metadata import ModelMetadata, State, takes_states
-from lstm_deploy.modelfile import Initializer, Node, read_model_file
+from lstm_deploy.modelfile import Node, read_model_file
 from lstm_deploy.streaming import open_predictor
 
 
@@ -197,17 +197,17 @@ def _with(key, change, source=SUBWORD):
         (
             _with("golden", lambda v: v[0]["tokens"].__setitem__(0, 3)),
             MetadataError,
-            ": tokens hold something other than str;",
+            ": tokens are no list, or hold something other than str;",
         ),
         (
             _with("golden", lambda v: v[0]["tags"].__setitem__(0, 3)),
             MetadataError,
-            ": tags hold something other than str;",
+            ": tags are no list, or hold something other than str;",
         ),
         (
             _with("golden", lambda v: v[0]["tag_ids"].__setitem__(0, "3")),
             MetadataError,
-            ": tag_ids hold something other than int",
+            ": tag_ids are no list, or hold something other than int",
         ),
         (
             _with("golden", lambda v: v[0]["tag_ids"].__setitem__(0, 5)),
@@ -372,42 +372,55 @@ def _model(*graph, ir=8, opsets=((b"", 17),)):
     return head + field(7, b"".join(graph))
 
 
+def _attribute(name, kind, number, payload):
+    """An attribute of type ``kind``, its value in field ``number``."""
+    return field(5, field(1, name) + field(number, payload) + varint(20 << 3) + varint(kind))
+
+
 def test_every_field_of_a_graph_is_read(tmp_path):
-    inner = field(1, field(4, b"LSTM") + field(3, b"inside"))
-    body = field(6, field(1, field(4, b"Loop") + field(5, field(11, inner)) + field(5, field(1, b"other"))))
+    body = (
+        field(1, field(4, b"Identity") + field(3, b"inside")) + field(11, field(1, b"in")) + field(12, field(1, b"out"))
+    )
     node = field(1, b"x") + field(1, b"y") + field(2, b"z") + field(3, b"name") + field(4, b"If") + field(7, b"domain")
-    packed = field(1, varint(2) + varint(300)) + varint(2 << 3) + varint(7) + field(8, b"packed")
-    plain = varint(1 << 3) + varint(4) + varint(2 << 3) + varint(99) + field(8, b"plain")
-    fixed = varint(9 << 3 | 5) + b"1234" + varint(9 << 3 | 1) + b"12345678"
+    numbers = _attribute(b"ints", 7, 8, b"\x01\x02") + _attribute(b"then_branch", 5, 6, body)
+    packed = field(1, varint(1) + varint(3)) + varint(2 << 3) + varint(7) + field(8, b"packed") + field(9, bytes(24))
+    plain = varint(1 << 3) + varint(2) + varint(2 << 3) + varint(1) + field(8, b"plain") + field(4, bytes(8))
     path = tmp_path / "m.onnx"
-    path.write_bytes(_model(field(1, node + field(5, body)), fixed, field(5, packed), field(5, plain)))
+    path.write_bytes(_model(field(1, node + numbers), field(5, packed), field(5, plain), field(11, field(1, b"x"))))
     file = read_model_file(path)
     assert (file.path, file.size, file.ir_version, file.producer) == (path, path.stat().st_size, 8, "by hand")
+    assert (file.data, file.forbidden) == (path.read_bytes(), "")
     assert file.opsets == {"": 17}
-    assert file.nodes == [Node("If", "domain", "name", ("x", "y"), ("z",))]
-    assert file.initializers == {
-        "packed": Initializer("packed", "int64", (2, 300)),
-        "plain": Initializer("plain", "type 99", (4,)),
+    (found,) = file.nodes
+    assert found == Node("If", "domain", "name", ("x", "y"), ("z",))
+    assert found.attributes == {"ints": (1, 2)}
+    assert [node.name for node in file.inner_nodes] == ["inside"]
+    assert (found.graphs["then_branch"].inputs, found.graphs["then_branch"].outputs) == (["in"], ["out"])
+    assert file.graph.inputs == ["x"]
+    assert {name: (each.dtype, each.shape) for name, each in file.initializers.items()} == {
+        "packed": ("int64", (1, 3)),
+        "plain": ("float32", (2,)),
     }
-    assert [initializer.size for initializer in file.initializers.values()] == [600, 4]
+    assert (bytes(file.initializers["packed"].raw), file.initializers["plain"].numbers) == (bytes(24), (0.0, 0.0))
+    assert [initializer.size for initializer in file.initializers.values()] == [3, 2]
 
 
-def test_nodes_inside_control_flow_are_read_at_any_depth(tmp_path):
+def test_nodes_inside_control_flow_are_read_as_deep_as_the_format_goes(tmp_path):
     def nested(depth):
         node = field(4, b"LSTM")
         for _ in range(depth):
-            node = field(4, b"Loop") + field(5, field(6, field(1, node)))
+            node = field(4, b"Scan") + _attribute(b"body", 5, 6, field(1, node))
         return node
 
     path = tmp_path / "m.onnx"
-    path.write_bytes(_model(field(1, nested(3)), field(1, field(4, b"If") + field(5, field(11, field(1, nested(0)))))))
+    path.write_bytes(_model(field(1, nested(2)), field(1, nested(1))))
     file = read_model_file(path)
-    assert [node.op_type for node in file.nodes] == ["Loop", "If"]
-    assert [node.op_type for node in file.inner_nodes] == ["Loop", "Loop", "LSTM", "LSTM"]
-    path.write_bytes(_model(field(1, nested(7))))
-    assert len(read_model_file(path).inner_nodes) == 7
-    path.write_bytes(_model(field(1, nested(2000))))
-    assert "control flow nested more than 8 deep" in _error(NotOnnxError, path)
+    assert [node.op_type for node in file.nodes] == ["Scan", "Scan"]
+    assert [node.op_type for node in file.inner_nodes] == ["Scan", "LSTM", "LSTM"]
+    assert not file.forbidden
+    for depth in (3, 2000):
+        path.write_bytes(_model(field(1, nested(depth))))
+        assert read_model_file(path).forbidden == "control flow stands more than 2 deep in control flow"
 
 
 @pytest.mark.parametrize(
@@ -416,13 +429,13 @@ def test_nodes_inside_control_flow_are_read_at_any_depth(tmp_path):
         (field(7, b""), "it has no graph"),
         (varint(1 << 3) + varint(8), "it has no graph"),
         (varint(1 << 3), "a number is cut off"),
-        (b"\xff" * 11, "a number of more than 10 bytes at byte 10"),
+        (b"\xff" * 11, "a number of more than 64 bits at byte 10"),
         (varint(1 << 3 | 3), "wire type 3 at byte 1"),
         (field(7, b"")[:-1] + varint(9), "a field ends 9 bytes past its message"),
         (varint(7 << 3 | 5) + b"12", "a field ends 2 bytes past its message"),
         (varint(7 << 3 | 1) + b"12", "a field ends 6 bytes past its message"),
-        (_model(varint(1 << 3) + varint(5)), "a number where a message should be"),
-        (_model(field(1, varint(4 << 3) + varint(5))), "a number where a text should be"),
+        (_model(varint(1 << 3) + varint(5)), "node of a graph is encoded as wire type 0"),
+        (_model(field(1, varint(4 << 3) + varint(5))), "op_type of an operator is encoded as wire type 0"),
     ],
 )
 def test_what_is_no_onnx_file_is_told_with_the_reason(tmp_path, content, says):
@@ -454,7 +467,7 @@ def test_unknown_keys_are_ignored(tmp_path):
 def test_missing_file_folder_and_empty_file(tmp_path):
     message = _error(ModelFileError, tmp_path / "none.onnx")
     assert "cannot open the model file (No such file or directory); make one with `lstm-deploy export`" in message
-    assert _error(ModelFileError, tmp_path).endswith("(Is a directory); pass a readable file")
+    assert _error(ModelFileError, tmp_path).endswith("(not a regular file); pass a readable file")
     (tmp_path / "empty.onnx").write_bytes(b"")
     message = _error(NotOnnxError, tmp_path / "empty.onnx")
     assert ": the file is empty; expected an ONNX model made by `lstm-deploy export`" in message
