@@ -262,7 +262,9 @@ def _spec(change):
     ],
 )
 def test_a_decoder_or_characters_that_are_wrong(tmp_path, changes, says):
-    assert says in _error(MetadataError, rewrite(CHARACTERS_CRF, tmp_path / "m.onnx", **changes))
+    message = _error(MetadataError, rewrite(CHARACTERS_CRF, tmp_path / "m.onnx", **changes))
+    assert says in message
+    assert re.search(rf": metadata lstm_deploy\.({'|'.join(changes)}) |the graph", message)
 
 
 def test_characters_of_another_number_than_the_table_has(tmp_path):
@@ -390,6 +392,16 @@ def test_every_field_of_a_graph_is_read(tmp_path):
         "plain": Initializer("plain", "type 99", (4,)),
     }
     assert [initializer.size for initializer in file.initializers.values()] == [600, 4]
+
+
+def test_a_field_that_is_not_there_is_empty_as_protocol_buffers_have_it(tmp_path):
+    path = tmp_path / "m.onnx"
+    head = varint(1 << 3) + varint(8) + field(8, b"") + field(14, b"") + field(14, field(1, b"key"))
+    path.write_bytes(head + field(7, field(1, b"") + field(5, b"")))
+    file = read_model_file(path)
+    assert (file.producer, file.opsets, file.properties) == ("", {"": 0}, {"": "", "key": ""})
+    assert file.nodes == [Node("", "", "", (), ())]
+    assert file.initializers == {"": Initializer("", "type 0", ())}
 
 
 def test_nodes_inside_control_flow_are_read_at_any_depth(tmp_path):
