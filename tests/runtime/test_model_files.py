@@ -262,7 +262,9 @@ def _spec(change):
     ],
 )
 def test_a_decoder_or_characters_that_are_wrong(tmp_path, changes, says):
-    assert says in _error(MetadataError, rewrite(CHARACTERS_CRF, tmp_path / "m.onnx", **changes))
+    message = _error(MetadataError, rewrite(CHARACTERS_CRF, tmp_path / "m.onnx", **changes))
+    assert says in message
+    assert re.search(rf": metadata lstm_deploy\.({'|'.join(changes)}) |the graph", message)
 
 
 def test_characters_of_another_number_than_the_table_has(tmp_path):
