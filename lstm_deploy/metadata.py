@@ -516,9 +516,11 @@ def _check_depth(value: Any, left: int) -> None:
 
 
 def _numbers(value: Any) -> Float:
-    found = np.array(value)
-    if found.dtype.kind not in "if":
+    rows = value if isinstance(value, list) else [value]
+    flat = [item for row in rows for item in (row if isinstance(row, list) else [row])]
+    if not all(isinstance(item, int | float) for item in flat) or _has_bools(flat):
         raise TypeError(f"it holds something other than numbers: {value!r:.60}")
+    found = np.array(value, np.float64)
     with np.errstate(over="ignore"):
         return found.astype(np.float32)
 

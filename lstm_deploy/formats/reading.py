@@ -27,7 +27,7 @@ _SUFFIXES: dict[str, Format] = {
     ".ndjson": "jsonl",
 }
 CONLLU_FIELD: dict[str, int] = {"upos": 3, "xpos": 4}
-_ID = re.compile(r"(?P<word>[1-9][0-9]*)(?:-[1-9][0-9]*)?|[0-9]+\.[1-9][0-9]*")
+_ID = re.compile(r"(?P<word>[1-9][0-9]{0,8})(?:-(?P<last>[1-9][0-9]{0,8}))?|[0-9]{1,9}\.[1-9][0-9]{0,8}")
 
 
 @dataclass(slots=True)
@@ -310,6 +310,8 @@ def _add_word(sentence: Sentence, line: str, column: str | None, error: Callable
     match = _ID.fullmatch(cells[0])
     if match is None:
         raise error(f"found the id {cells[0]!r:.40}; expected a number, a range like 3-4 or an empty node like 8.1")
+    if match["last"] and int(match["last"]) < int(match["word"]):
+        raise error(f"found the id {cells[0]}; expected a range from a word to one that is not before it")
     if match.group() != match["word"]:
         return
     if int(cells[0]) != len(sentence.tokens) + 1:

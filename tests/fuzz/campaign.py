@@ -171,6 +171,7 @@ def _note(state: State, fuzzed: FuzzClass, worker: Worker, found: Found, folder:
     last = found.failures[-1] if found.failures else {}
     if last.get("outcome") == "hang" and last["index"] not in state.suspects:
         state.suspects.append(last["index"])
+        print(f"{fuzzed.name}:{last['index']}: once more, since: {last['detail']}", file=sys.stderr)
         found.failures.pop()
         found.counts["hang"] -= 1
         found.done = last["index"]

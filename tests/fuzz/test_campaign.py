@@ -69,6 +69,7 @@ def test_every_way_to_fail_is_counted_and_the_rest_goes_on(tmp_path, workers):
     details = {f["index"]: f["detail"] for f in state.failures}
     assert "SIGABRT" in details[3]
     assert "ZeroDivisionError" in details[9]
+    assert "in one" in details[5]  # where it stood
     assert (tmp_path / "misbehaved" / "hang-5").read_text() == "5"
 
 

@@ -1,6 +1,7 @@
 """Runs ranges of cases in forked processes that may crash, hang or eat memory without any loss to the campaign."""
 
 import contextlib
+import faulthandler
 import json
 import mmap
 import os
@@ -21,6 +22,8 @@ _HEAD = struct.Struct("<qd")
 _COUNTS = struct.Struct(f"<{len(OUTCOMES)}q")
 _STOP = mmap.PAGESIZE - 1
 """Where the page says whether to stop after the case in hand: what others write, the worker does not."""
+_LAST_WORDS = 0.5
+"""Seconds that a case without an answer has to say where it is."""
 _MOST_NOTED = 50
 """Failures of one range that are written down; the rest are counted."""
 
@@ -50,7 +53,7 @@ class Worker:
         _COUNTS.pack_into(self._page, _HEAD.size, *[0] * len(OUTCOMES))
         self._noise = [tempfile.TemporaryFile(dir=folder) for _ in range(2)]  # noqa: SIM115 - closed in `found`
         self._notes = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - likewise
-        self._hung = False
+        self._asked = self._hung = False
         self._seen = (-1, 0.0)
         self.pid = os.fork()
         if not self.pid:
@@ -71,11 +74,17 @@ class Worker:
 
     def found(self) -> Found | None:
         """What was found, once it has ended; kills it where a case has taken too long."""
-        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        pid, status, spent = os.wait4(self.pid, os.WNOHANG)
         index, began = _HEAD.unpack_from(self._page)
         if not pid:
+            late = time.monotonic() - began - self.fuzzed.hang_s
             # What is read while it is being written is neither the last case nor this one: only what stays counts.
-            if (index, began) == self._seen and time.monotonic() - began > self.fuzzed.hang_s:
+            if (index, began) != self._seen:
+                late = 0.0
+            if late > 0 and not self._asked:
+                self._asked = True
+                os.kill(self.pid, signal.SIGUSR1)  # it says where it is
+            elif late > _LAST_WORDS:
                 self._hung = True
                 os.killpg(self.pid, signal.SIGKILL)
             self._seen = (index, began)
@@ -87,11 +96,15 @@ class Worker:
         result.failures = [json.loads(line) for line in self._notes.read().splitlines()]
         if status:
             code = os.waitstatus_to_exitcode(status)
-            self._noise[1].seek(max(self._noise[1].seek(0, os.SEEK_END) - 400, 0))
+            self._noise[1].seek(max(self._noise[1].seek(0, os.SEEK_END) - 2000, 0))
             said = self._noise[1].read().decode(errors="replace").strip()
             how = "hang" if self._hung else "crash"
             ended = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
-            detail = f"no answer in {self.fuzzed.hang_s:g} s" if self._hung else f"{ended}; said {said!r}"
+            if self._hung:
+                ended = (
+                    f"no answer in {self.fuzzed.hang_s:g} s; {spent.ru_utime + spent.ru_stime:.1f} s of a core in all"
+                )
+            detail = f"{ended}; said {said!r}"
             result.counts[how] += 1
             result.failures.append({"index": index, "outcome": how, "detail": detail})
             result.done = index + 1
@@ -102,6 +115,7 @@ class Worker:
     def _work(self) -> None:
         os.setpgid(0, 0)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        faulthandler.register(signal.SIGUSR1, self._noise[1], all_threads=False)
         sys.stdout.flush()
         for number, stream in enumerate(self._noise, 1):
             os.dup2(stream.fileno(), number)

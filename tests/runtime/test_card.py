@@ -160,7 +160,7 @@ def test_nothing_in_a_file_steers_a_terminal(with_card, monkeypatch, tmp_path):
         {"name": evil, "description": evil, "limits": [evil], "scores": [{"gold": evil}]} | {"later": evil}
     )
     (tmp_path / "exported").mkdir()
-    rewrite(path, tmp_path / "exported" / "pet.onnx", tags=[evil, "NN", "V"], notes=[evil], golden=[])
+    rewrite(path, tmp_path / "exported" / "pet.onnx", notes=[evil], golden=[])
     monkeypatch.chdir(tmp_path)
     for command in (["inspect", "pet"], ["models"], ["inspect", "--json", "pet"], ["models", "--json"]):
         done = CliRunner().invoke(main, command)
