@@ -96,8 +96,10 @@ class Worker:
         result.failures = [json.loads(line) for line in self._notes.read().splitlines()]
         if status:
             code = os.waitstatus_to_exitcode(status)
-            self._noise[1].seek(max(self._noise[1].seek(0, os.SEEK_END) - 2000, 0))
+            self._noise[1].seek(max(self._noise[1].seek(0, os.SEEK_END) - 20_000, 0))
             said = self._noise[1].read().decode(errors="replace").strip()
+            at = said.rfind("(most recent call first)")  # what follows begins with where it was
+            said = said[at:][:800] if at >= 0 else said[-800:]
             how = "hang" if self._hung else "crash"
             ended = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
             if self._hung:
