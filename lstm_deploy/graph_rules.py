@@ -72,13 +72,13 @@ def _problems(file: ModelFile) -> Iterator[str]:
         opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in file.opsets.items()) or "none"
         yield f"IR version {file.ir_version} and opsets {opsets:.100}; expected {IR_VERSION} and ai.onnx {OPSET}"
     yield from _graph(file.graph, {}, branch=False)
-    if op := unfilled(file.graph, _values, _RECURRENT):
+    if op := unfilled(file.graph, file.graph.inputs, _values, _RECURRENT):
         yield f"an input of the operator {op} may be empty"
 
 
 def _graph(graph: Graph, outer: dict[str, Initializer], *, branch: bool) -> Iterator[str]:
     constants = outer | graph.initializers
-    if both := graph.initializers.keys() & set(graph.inputs):
+    if both := graph.initializers.keys() & graph.inputs.keys():
         yield f"the constant {min(both):.60} has the name of an input"
     for tensor in graph.initializers.values():
         yield from _tensor(tensor)

@@ -139,12 +139,16 @@ class Node:
 
 @dataclass
 class Graph:
-    """Operators in order, constants, and the names of what goes in and out."""
+    """Operators in order, constants, and what goes in and out by name.
+
+    Attributes:
+        inputs: name -> how many axes it has.
+    """
 
     name: str = ""
     nodes: list[Node] = field(default_factory=list)
     initializers: dict[str, Initializer] = field(default_factory=dict)
-    inputs: list[str] = field(default_factory=list)
+    inputs: dict[str, int] = field(default_factory=dict)
     outputs: list[str] = field(default_factory=list)
 
     def inner(self) -> Iterator["Graph"]:
@@ -361,14 +365,20 @@ class _Reader:
     def _value_info(self, graph: Graph, where: str, view: memoryview) -> None:
         entry = dict(self._fields(view, _VALUE_INFO, "a value"))
         name = self._name(entry.get("name", memoryview(b"")), "a value")
-        if where != "value_info":
-            (graph.inputs if where == "input" else graph.outputs).append(name)
         kind = dict(self._fields(_bytes(entry.get("type", memoryview(b""))), _VALUE_TYPE, "the type of a value"))
         tensor = dict(self._fields(_bytes(kind.get("tensor_type", memoryview(b""))), _TENSOR_TYPE, "a tensor type"))
         shape = _bytes(tensor.get("shape", memoryview(b"")))
+        rank = 0
         for _, axis in self._fields(shape, _SHAPE, "a shape"):
+            rank += 1
             size = dict(self._fields(_bytes(axis), _DIM, "an axis"))
             self._name(size.get("dim_param", memoryview(b"")), "an axis")
+        if where == "input":
+            if name in graph.inputs:
+                self._forbid(f"the input {name!r:.60} is there twice")
+            graph.inputs[name] = rank
+        elif where == "output":
+            graph.outputs.append(name)
 
     def _node(self, view: memoryview, depth: int) -> Node:
         texts: dict[str, list[str]] = {"input": [], "output": []}

@@ -397,8 +397,8 @@ def test_every_field_of_a_graph_is_read(tmp_path):
     assert found == Node("If", "domain", "name", ("x", "y"), ("z",))
     assert found.attributes == {"ints": (1, 2)}
     assert [node.name for node in file.inner_nodes] == ["inside"]
-    assert (found.graphs["then_branch"].inputs, found.graphs["then_branch"].outputs) == (["in"], ["out"])
-    assert file.graph.inputs == ["x"]
+    assert (found.graphs["then_branch"].inputs, found.graphs["then_branch"].outputs) == ({"in": 0}, ["out"])
+    assert file.graph.inputs == {"x": 0}
     assert {name: (each.dtype, each.shape) for name, each in file.initializers.items()} == {
         "packed": ("int64", (1, 3)),
         "plain": ("float32", (2,)),
