@@ -157,7 +157,7 @@ def _unsqueeze(node: Node, inputs: list[Value]) -> Value:
 def _squeeze(node: Node, inputs: list[Value]) -> Value:
     """Where the axis that goes is the only one, what is left is a number: of any other size it would be an error."""
     first, axes = inputs[0], _axes(node, inputs, 1)
-    if first.shape is None or axes is None:
+    if first.shape is None or not axes:  # without axes all that are 1 go
         return Value(first.filled, positive=first.positive)
     rank = len(first.shape)
     gone = {axis % rank for axis in axes} if rank else set()
