@@ -2,9 +2,8 @@
 
     python benchmarks/gpu/graphs.py
 
-For development only: needs onnx and torch. `models.complete` puts weights and metadata back without either. A message
-of protocol buffers is completed by appending to it, so a skeleton is a whole ONNX file that lacks constants, and
-graphs/index.json says which.
+For development only: needs onnx and torch. `models.complete` puts weights and metadata back without either: a
+skeleton is a whole ONNX file that lacks constants, which go to the end of its graph, and graphs/index.json says which.
 """
 
 import json

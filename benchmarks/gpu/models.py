@@ -21,6 +21,7 @@ from lstm_deploy.crf import Crf
 from lstm_deploy.encoding import Encoder, Inputs, ragged_ids, row_of
 from lstm_deploy.features import SubwordFeatures
 from lstm_deploy.metadata import GoldenCase, GraphForm, ModelMetadata
+from lstm_deploy.protobuf import Field, Message, Value, fields
 from lstm_deploy.tokenizer import Tokenizer
 from lstm_deploy.vocabulary import Vocabulary
 
@@ -28,7 +29,13 @@ Float = NDArray[np.float32]
 GRAPHS = Path(__file__).resolve().parent / "graphs"
 FORMS: tuple[GraphForm, ...] = ("reverse_sequence", "sequence_lens")
 WORDS, EMBEDDING, BUCKETS = 20_000, 100, 2**14
-_GRAPH, _PROPERTY, _INITIALIZER = 7, 14, 5
+_SKELETON: Message = {
+    1: Field("ir_version", "int"),
+    2: Field("producer_name", "bytes"),
+    7: Field("graph", "bytes"),
+    8: Field("opset_import", "bytes"),
+}
+_PROPERTY, _INITIALIZER = 14, 5
 _DIMS, _TYPE, _NAME, _RAW, _FLOAT = 1, 2, 8, 9, 1
 _GOLDEN_LENGTHS = (1, 2, 5, 12, 20, 33)
 _UNKNOWN_RATE = 0.04
@@ -231,12 +238,14 @@ class Tagger:
 
 
 def complete(skeleton: bytes, tensors: Mapping[str, Float], properties: Mapping[str, str]) -> bytes:
-    """A skeleton with its constants and its metadata: both are appended, since parts of one message add up."""
-    initializers = b"".join(_field(_INITIALIZER, _tensor(name, value)) for name, value in tensors.items())
-    entries = b"".join(
+    """A skeleton with its constants, at the end of its one graph, and its metadata, at the end of the file."""
+    parts = dict(fields(memoryview(skeleton), _SKELETON, "a skeleton"))
+    initializers = (_field(_INITIALIZER, _tensor(name, value)) for name, value in tensors.items())
+    parts["graph"] = memoryview(b"".join([parts["graph"], *initializers]))  # type: ignore[list-item]
+    entries = (
         _field(_PROPERTY, _field(1, key.encode()) + _field(2, text.encode())) for key, text in properties.items()
     )
-    return skeleton + _field(_GRAPH, initializers) + entries
+    return b"".join([*(_part(number, parts[field.name]) for number, field in _SKELETON.items()), *entries])
 
 
 def made_up_words(count: int, random: np.random.Generator) -> list[str]:
@@ -309,6 +318,11 @@ def _tensor(name: str, value: Float) -> bytes:
     dims = b"".join(_varint(_DIMS << 3) + _varint(size) for size in value.shape)
     raw = _field(_RAW, np.ascontiguousarray(value, "<f4").tobytes())
     return dims + _varint(_TYPE << 3) + _varint(_FLOAT) + _field(_NAME, name.encode()) + raw
+
+
+def _part(number: int, value: Value) -> bytes:
+    """A field of a skeleton as it was: a number or bytes."""
+    return _varint(number << 3) + _varint(value) if isinstance(value, int) else _field(number, bytes(value))
 
 
 def _field(number: int, payload: bytes) -> bytes:

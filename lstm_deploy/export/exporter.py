@@ -10,13 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
+from torch import nn
+from torch.nn.parameter import is_lazy
 
 from .. import __version__
 from ..card import card_to_write
 from ..conformance.proof import Proof
 from ..crf import FORBIDDEN, Crf
 from ..encoding import Encoder, ragged_ids
-from ..errors import OutputError, ParityError
+from ..errors import ModelFileError, OutputError, ParityError
 from ..formats import atomic_output
 from ..golden import check_golden
 from ..metadata import PREFIX, GoldenCase, ModelMetadata, Precision
@@ -76,7 +78,7 @@ def export_checkpoint(
 
     Raises:
         CheckpointError: ``folder`` holds no finished checkpoint.
-        ParityError: the file would not answer as PyTorch does; nothing is written.
+        ParityError: the weights are no numbers, or the file would not answer as PyTorch does; nothing is written.
         AccuracyError: rounding costs more accuracy than it may; nothing is written.
         InputError: the card is not a whole one, the development set is malformed, tags to be constrained to IOB2 are
             not IOB2, the tagger cannot stream, or there is no file for ``target``.
@@ -108,6 +110,7 @@ def export_model(
     if streaming:
         decodes_path = constrain is not None or model.crf is not None
         check_streams(bidirectional=model.lstm.bidirectional, precision=precision, decodes_path=decodes_path)
+    check_weights(model, str(output))
     crf = _decoder(checkpoint, model, constrain)
     with TemporaryDirectory(prefix="lstm-deploy-") as scratch:
         draft = Path(scratch) / f"{precision}.onnx"
@@ -134,6 +137,26 @@ def _decoder(checkpoint: Checkpoint, model: LSTMTagger, constrain: Constraint | 
         return valid
     parts = ("transitions", "start", "end")
     return Crf(*(np.where(getattr(valid, part) < 0, FORBIDDEN, getattr(trained, part)) for part in parts))
+
+
+def check_weights(module: nn.Module, name: str) -> None:
+    """Raises where training has run out of numbers; -inf is let through, it can be a CRF's "never".
+
+    Args:
+        name: stands for the file in errors.
+
+    Raises:
+        ParityError: a weight is nan or inf.
+    """
+    for key, weight in module.named_parameters():
+        if is_lazy(weight) or not weight.is_floating_point():
+            continue
+        wrong = weight.detach()[weight.isnan() | weight.isposinf()]
+        if len(wrong):
+            raise ParityError(
+                f"{name}: the weight {key} holds {wrong[0].item()}; expected finite numbers; no file was written; "
+                "train again with a lower learning rate"
+            )
 
 
 def write(whole: bytes, output: Path, card: Mapping[str, Any] | None = None) -> None:
@@ -213,10 +236,13 @@ def proved_file(
         The whole file, which is also what ``draft`` holds now; the proof; the metadata in it.
 
     Raises:
-        ParityError: it does not answer as ``oracle`` does.
+        ParityError: it does not answer as ``oracle`` does, or no reader would take it.
     """
     write_draft(draft, with_metadata(graph, metadata))
-    proof = prove(TaggerSession(draft), oracle)
+    try:
+        proof = prove(TaggerSession(draft), oracle)
+    except ModelFileError as e:
+        raise ParityError(f"{name}: {fact_of(e, draft)}; no file was written; report this") from e
     check(proof, name)
     golden = tuple(_case(metadata, oracle, tokens, text) for tokens, text in sentences)
     metadata = replace(metadata, golden=golden, proof=proof.to_json())
@@ -226,6 +252,11 @@ def proved_file(
     if report.failures:
         raise ParityError(f"{name}: {report.failures[0]}; no file was written; export again from the checkpoint")
     return whole, proof, metadata
+
+
+def fact_of(error: ModelFileError, draft: Path) -> str:
+    """What an error says of a draft, without its name, and without the cure: nobody but the exporter has the file."""
+    return str(error).removeprefix(f"{draft}: ").rpartition("; ")[0]
 
 
 def _metadata(checkpoint: Checkpoint, precision: Precision, crf: Crf | None) -> ModelMetadata:

@@ -18,7 +18,7 @@ from ..card import card_to_write
 from ..conformance.proof import Proof
 from ..crf import Crf
 from ..encoding import Encoder, Inputs
-from ..errors import InputError, MetadataError, ModelFileError, ParityError
+from ..errors import InputError, MetadataError, ModelFileError, ParityError, UnsafeModelError
 from ..golden import check_golden
 from ..metadata import ModelMetadata
 from ..providers import import_onnxruntime
@@ -29,7 +29,7 @@ from . import rules  # noqa: F401 - they register themselves
 from .capture import LiftError, Line, Recording, Subject, Value, is_authors, replaced
 from .crf_search import Decoder, Reading, find_reading, transition_parameters
 from .escapes import check_escapes
-from .exporter import Exported, with_metadata, write, write_draft
+from .exporter import Exported, check_weights, fact_of, with_metadata, write, write_draft
 from .graph import signature
 from .inputs import OwnInputs
 from .lifting import Lifted, Lifter
@@ -80,7 +80,7 @@ def export_module(
 
     Raises:
         LiftError: the module does something that no graph for batches can do; the text names its line.
-        ParityError: the file would not answer as the module does; nothing is written.
+        ParityError: the weights are no numbers, or the file would not answer as the module does; nothing is written.
         InputError: the card is not a whole one, vocabulary, tags or spec contradict each other, a tagger that streams
             ends in a CRF, or there is no file for ``target``.
         OutputError: ``output`` cannot be written.
@@ -90,6 +90,7 @@ def export_module(
     if isinstance(spec, Mapping):
         spec = Spec.from_json(dict(spec), "spec")
     tagger = _Tagger(module, vocabulary, tags, entry, encode, spec or Spec(), streaming=streaming)
+    check_weights(module, str(output))
     made = targeted(*tagger.lifted(), target)
     with TemporaryDirectory(prefix="lstm-deploy-") as scratch:
         draft = Path(scratch) / "draft.onnx"
@@ -413,10 +414,15 @@ class _Tagger:
         write_draft(draft, with_metadata(graph, metadata))
         try:
             session = TaggerSession(draft)
+        except UnsafeModelError as e:
+            raise LiftError(
+                f"{self.subject.source}: its graph is one that no reader takes ({fact_of(e, draft)}); write that part "
+                "of the module otherwise, or report this"
+            ) from e
         except MetadataError as e:
             raise LiftError(
                 f"{self.subject.source}: ids are computed with before they are looked up, which no client could check "
-                f"({e}); look up the ids as they are given"
+                f"({fact_of(e, draft)}); look up the ids as they are given"
             ) from e
         encoder = Encoder(metadata.vocabulary, metadata.features, metadata.characters)
         lengths = proof_lengths(self.subject.module, decodes=metadata.crf is not None)
@@ -425,8 +431,9 @@ class _Tagger:
             proof = prove_sentences(session, encoder, sentences, answers)
         except ModelFileError as e:
             raise ParityError(
-                f"{name}: fails on sentences that {type(self.subject.module).__name__} answers ({e!s:.200}); no file "
-                "was written; a table by position must be looked up by the position itself"
+                f"{name}: fails on sentences that {type(self.subject.module).__name__} answers "
+                f"({fact_of(e, draft):.200}); no file was written; a table by position must be looked up by the "
+                "position itself"
             ) from e
         if not proof.holds:
             raise self._unproved(proof, session, encoder, sentences, answers, name)

@@ -75,7 +75,7 @@ def _children(process):
 
 
 def _finish(job):
-    _, error = job.communicate(timeout=60)
+    _, error = job.communicate(timeout=180)
     assert job.returncode == 0, error.decode()
     assert b"Traceback" not in error
 
@@ -83,7 +83,7 @@ def _finish(job):
 def _kill(job, how):
     if job.poll() is None:
         os.kill(job.pid, signal.SIGKILL) if how == "parent" else os.killpg(job.pid, signal.SIGKILL)
-        job.communicate(timeout=30)
+        job.communicate(timeout=90)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_job_killed_again_and_again_ends_with_the_same_bytes(tmp_path, suffix,
 def test_a_process_that_is_killed_while_it_writes_is_replaced(tmp_path, suffix):
     source, output = _corpus(tmp_path / "in", suffix), tmp_path / "out"
     job = _begin(tmp_path, source, output, 2)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not ((workers := _children(job)) and list(output.glob(".lstm-deploy-*"))):
         assert job.poll() is None and time.monotonic() < deadline, "no process to kill: the job was done without"
         time.sleep(0.005)
@@ -128,7 +128,7 @@ def test_a_job_that_is_told_to_end_goes_on_later(tmp_path, sign):
             break
         time.sleep(0.02)
     job.send_signal(sign)
-    job.communicate(timeout=30)
+    job.communicate(timeout=90)
     assert job.returncode not in (0, None)
     _finish(_begin(tmp_path, source, tmp_path / "out", 2))
     assert not list((tmp_path / "out").glob(".lstm*"))

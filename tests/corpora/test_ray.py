@@ -139,7 +139,7 @@ def test_a_driver_that_was_killed_goes_on(cluster, corpus, expected, tmp_path):
     command = [sys.executable, "-c", code, str(TAGGING.model), str(corpus), str(output), cluster.address]
     driver = subprocess.Popen(command)
     progress = output / "_progress.jsonl"
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 150
     while not (progress.exists() and progress.read_bytes().count(b"\n") >= 3):
         assert time.monotonic() < deadline and driver.poll() is None
         time.sleep(0.02)

@@ -9,8 +9,9 @@ import pytest
 TESTS = Path(__file__).parents[1]
 MODULES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(TESTS.rglob("*.py"))}
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
-# Ways to check beside assert, each of them an error where what is said does not hold.
-CHECKS = {"raises", "warns", "fail", "check_returncode", "check_call", "check_output"}
+# Ways to check beside assert, each of them an error where what is said does not hold. An Injection of tests/faults is
+# one where a fault was not survived, and where none was injected.
+CHECKS = {"raises", "warns", "fail", "check_returncode", "check_call", "check_output", "Injection"}
 
 
 def functions(module):
@@ -176,6 +177,7 @@ def test_no_assertion_compares_an_answer_with_the_absence_of_one():
         ("assert f(1)", True, True),
         ("with pytest.raises(ValueError): f(1)", True, True),
         ("held(f(1))", True, True),
+        ("with Injection('SIGKILL', 'run', 'all') as fault:\n for x in f(1): fault.count(x)", True, True),
         ("subprocess.run(['x'], check=True)", True, True),
         ("for x in f(1): assert x", True, False),
         ("for x in (1, 2): assert f(x)", True, True),

@@ -1,6 +1,7 @@
 """`export_module` and `export --module` around the lifter: names, files, errors, what is kept and said."""
 
 import json
+import re
 import sys
 from itertools import pairwise, product
 
@@ -16,7 +17,8 @@ from torch import nn
 
 from lstm_deploy import Predictor
 from lstm_deploy.cli import main
-from lstm_deploy.errors import CheckpointError, InputError, LstmDeployError
+from lstm_deploy.errors import CheckpointError, InputError, LstmDeployError, ParityError
+from lstm_deploy.export.capture import LiftError
 from lstm_deploy.export.loading import import_object, load_weights
 from lstm_deploy.export.module import export_module
 from lstm_deploy.export.spec import Spec, names_by_id
@@ -171,6 +173,43 @@ def test_encode_that_reads_other_words_is_refused_and_the_word_named(tagger, tmp
 
     with pytest.raises(LstmDeployError, match="encode gives the word"):
         export_module(tagger, tmp_path / "a.onnx", vocabulary=WORDS, tags=TAGS, encode=encode, spec=Spec(unknown="UNK"))
+
+
+def test_weights_that_are_no_numbers_are_told_as_such(tagger, tmp_path):
+    with torch.no_grad():
+        tagger.head.bias[1] = float("nan")
+    output = tmp_path / "m.onnx"
+    with pytest.raises(ParityError) as caught:
+        export_module(tagger, output, vocabulary=WORDS, tags=TAGS)
+    assert str(caught.value) == (
+        f"{output}: the weight head.bias holds nan; expected finite numbers; no file was written; train again with a "
+        "lower learning rate"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+class Barred(Tagger):
+    """A tag that no word ever gets."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("bar", torch.tensor([0, 0, -torch.inf]))
+
+    def forward(self, sentence):
+        return super().forward(sentence) + self.bar
+
+
+def test_a_graph_that_no_reader_takes_is_not_written(tmp_path):
+    with pytest.raises(LiftError) as caught:
+        export_module(Barred(), tmp_path / "m.onnx", vocabulary=WORDS, tags=TAGS)
+    place, _, fact = str(caught.value).partition("`: ")
+    assert re.fullmatch(r"test_module\.py:\d+ `def forward\(self, sentence\):", place)
+    assert re.fullmatch(
+        r"its graph is one that no reader takes \(refused before it was run: the constant \w+ holds inf or nan\); "
+        r"write that part of the module otherwise, or report this",
+        fact,
+    )
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_scripted_module_is_refused(tagger, tmp_path):

@@ -1,11 +1,15 @@
 """The proof: what is wrong does not get a file, and what is merely a tie does not count as wrong."""
 
+import re
+
 import numpy as np
 import pytest
+import torch
 
 from lstm_deploy.conformance.proof import Proof
 from lstm_deploy.errors import ParityError
 from lstm_deploy.export import exporter
+from lstm_deploy.export.cost import Rounding
 from lstm_deploy.export.exporter import export_model
 from lstm_deploy.export.graph import tagger_model
 from lstm_deploy.session import Scores
@@ -50,9 +54,7 @@ def _swap_gates(value):
     [
         pytest.param(_edit("head.bias", lambda v: v.__iadd__([1e-3, 0, 0, 0, 0])), id="a bias off by a thousandth"),
         pytest.param(_edit("lstm_0.w", _swap_gates), id="two gates swapped"),
-        pytest.param(_edit("word_table", lambda v: v.__setitem__((3, 1), np.nan)), id="a weight that is no number"),
         pytest.param(_edit("subword_table", lambda v: v.__setitem__((63, 0), 9)), id="the last row of a table"),
-        pytest.param(_edit("padding_tag", lambda v: v.__setitem__((), 0)), id="padding not marked"),
         pytest.param(_forget_lengths, id="lengths ignored"),
     ],
 )
@@ -64,6 +66,46 @@ def test_a_wrong_graph_gets_no_file(make_tagger, tmp_path, monkeypatch, change):
         export_model(*make_tagger(layers=2), output)
     assert output.read_bytes() == b"an older file"
     assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.mark.parametrize(
+    ("change", "fact"),
+    [
+        pytest.param(
+            _edit("padding_tag", lambda v: v.__setitem__((), 0)),
+            r"the model answered with tag ids from 0 to \d, not one for each token; expected 0 to 4, and -1 at padding",
+            id="padding not marked",
+        ),
+        pytest.param(
+            _edit("word_table", lambda v: v.__setitem__((3, 1), np.nan)),
+            "refused before it was run: the constant word_table holds inf or nan",
+            id="a number lost on the way",
+        ),
+    ],
+)
+def test_what_no_reader_takes_is_told_as_the_exporters_fault(make_tagger, tmp_path, monkeypatch, change, fact):
+    _spoil(monkeypatch, change)
+    output = tmp_path / "m.onnx"
+    with pytest.raises(ParityError) as caught:
+        export_model(*make_tagger(layers=2), output)
+    assert re.fullmatch(f"{re.escape(str(output))}: {fact}; no file was written; report this", str(caught.value))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_weights_that_are_no_numbers_are_told_as_such(make_tagger, tmp_path, number, precision):
+    checkpoint, model = make_tagger(layers=2)
+    with torch.no_grad():
+        model.head.bias[1] = number
+    output = tmp_path / "m.onnx"
+    with pytest.raises(ParityError) as caught:
+        export_model(checkpoint, model, output, None if precision == "fp32" else Rounding(precision, tmp_path))
+    assert str(caught.value) == (
+        f"{output}: the weight head.bias holds {number}; expected finite numbers; no file was written; train again "
+        "with a lower learning rate"
+    )
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_right_graph_passes_with_every_figure_in_place(make_tagger, tmp_path):

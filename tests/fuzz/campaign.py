@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import importlib
 import json
-import os
 import sys
 import tempfile
 import time
@@ -21,6 +20,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
 from typing import Any
+
+from lstm_deploy.providers import available_cores
 
 from .classes import FAILURES, OUTCOMES, FuzzClass, outcome
 from .workers import Found, Worker
@@ -229,7 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--page", type=Path, help="page in whose markers the table goes")
     parser.add_argument("--cases", type=int, help="inputs of each class at most")
     parser.add_argument("--share", type=float, default=1.0, help="part of what each class wants")
-    parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--workers", type=int, default=min(2, available_cores()))
     parser.add_argument("--show", metavar="CLASS:INDEX", help="run one case here, and say what comes of it")
     given = parser.parse_args(arguments)
     if given.show:

@@ -24,12 +24,15 @@ def classes():
 def test_what_once_failed_does_no_more(path, classes, tmp_path):
     data = path.read_bytes()
     case = json.loads(data) if path.suffix == ".json" else data
+    found = {}
     for name in BOTH.get(path.parent.name, (path.parent.name,)):
         if not classes[name].absent():
             classes[name].scratch = tmp_path
             classes[name].prepare()
-            found, detail = outcome(classes[name], case)
-            assert f".{found}" == path.suffixes[-2], (name, detail)
+            found[name] = outcome(classes[name], case)
+    if not found:
+        pytest.skip(classes[path.parent.name].absent())
+    assert {came_of_it for came_of_it, _ in found.values()} == {path.suffixes[-2].removeprefix(".")}, found
 
 
 def test_the_corpus_stays_small():

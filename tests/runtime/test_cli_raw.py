@@ -1,6 +1,8 @@
 """Raw text on the command line: run and eval by a segmenter and by the rule."""
 
 import json
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -114,7 +116,10 @@ def test_the_segmenter_runs_as_the_tagger_does(monkeypatch):
     options = ["--provider", "auto", "--threads", "1", "--batch-tokens", "64"]
     done = _run("run", "--model", SUBWORD, "--segmenter", SEGMENTER, *options, "Ann went")
     assert done.exit_code == 0, done.output
-    assert given == [(("auto",), {"threads": 1, "batch_tokens": 64, "cuda": None})] * 2
+    settings = {"threads": 1, "batch_tokens": 64, "cuda": None}
+    # The tagger's file was read before, to see which class opens it: it has to be that one.
+    digest = sha256(Path(SUBWORD).read_bytes()).hexdigest()
+    assert given == [(("auto",), settings | {"sha256": digest}), (("auto",), settings)]
     assert [line.split(" (")[0] for line in done.stderr.splitlines()] == ["provider: cpu", "segmenter's provider: cpu"]
 
 

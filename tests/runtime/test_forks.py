@@ -14,10 +14,10 @@ import os, signal, sys, threading, time
 from lstm_deploy import Predictor, encoding, engine, lifetimes, workers
 
 def forked(job):
-    "What job gives in a child that ends, as a return code, after 20 seconds."
+    "What job gives in a child that ends, as a return code, after 60 seconds."
     child = os.fork()
     if not child:
-        signal.alarm(20)
+        signal.alarm(60)
         os._exit(0 if job() else 1)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
@@ -30,7 +30,7 @@ def _python(code):
         [sys.executable, "-W", "ignore", "-c", CHILD + code, str(SUBWORD)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

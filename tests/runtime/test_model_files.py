@@ -115,6 +115,7 @@ def test_each_list_has_to_be_one_of_its_kind(tmp_path, key, item):
     assert f": metadata lstm_deploy.{key} is a JSON dict; expected a list; export the model again" in message
     message = _error(MetadataError, rewrite(SUBWORD, tmp_path / "m.onnx", **{key: [item]}))
     assert f": metadata lstm_deploy.{key} holds something other than " in message
+    assert message.count("lstm_deploy.") == message.count("; export the model again") == 1
 
 
 def _with(key, change, source=SUBWORD):
