@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lstm_deploy import Predictor, Segmenter, StreamingPredictor
 from lstm_deploy.errors import UnknownCharacterError
 from lstm_deploy.formats import read_gold
+from lstm_deploy.graph_rules import OPERATORS
 from lstm_deploy.sentence_rules import SentenceRules
 from lstm_deploy.tokenizer import Tokenizer
 
@@ -187,3 +188,9 @@ def test_real_text(client, predictor, name):
     assert len(sentences) > 100
     for sentence in sentences:
         _agree(client, predictor, sentence.text)
+
+
+def test_the_format_lists_the_operators_that_are_let_in():
+    text = (ROOT / "FORMAT.md").read_text(encoding="utf-8")
+    listed = text.split("<!-- operators -->")[1].replace("`", "").replace(",", " ").split()
+    assert sorted(listed) == sorted(OPERATORS)
