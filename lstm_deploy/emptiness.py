@@ -1,9 +1,9 @@
 """Which values of a graph may have no numbers in them, whatever whole sentences it is given.
 
-onnxruntime ends the process where an LSTM or GRU is given no rows (docs/upstream.md). A client never runs an empty
-batch; but a graph can make one of any other, by a slice that holds nothing. This follows sizes from the inputs on, each
-only as far as it is sure: a size is a number, `SOME` (at least 1) or `ANY` (0, too). What is not known is taken for
-what may be empty.
+onnxruntime ends the process where an LSTM, a GRU or a Scan over bytes is given no rows (docs/upstream.md). A client
+never runs an empty batch; but a graph can make one of any other, by a slice that holds nothing. This follows sizes from
+the inputs on, each only as far as it is sure: a size is a number, `SOME` (at least 1) or `ANY` (0, too). What is not
+known is taken for what may be empty.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +51,7 @@ def unfilled(graph: Graph, ranks: Mapping[str, int], numbers: Numbers, operators
     """The name of the first of ``operators`` some input of which may be empty, or "" where there is none.
 
     Args:
-        graph: nodes in order, each after what it reads. Of what control flow makes nothing is known.
+        graph: nodes in order, each after what it reads.
         ranks: how many axes each input has; none of them is empty.
         numbers: the numbers of a constant of whole numbers.
         operators: those of whose inputs all that are given have to be filled.
@@ -73,10 +73,12 @@ def _walk(graph: Graph, known: dict[str, Value], numbers: Numbers, operators: fr
         inputs = [known.get(name, NOTHING) for name in node.inputs if name]
         if node.op_type in operators and not all(value.filled for value in inputs):
             return node.op_type
+        made = _RULES.get(node.op_type, _broadcast)(node, inputs) if inputs else NOTHING
         for body in node.graphs.values():
-            if found := _walk(body, dict(known), numbers, operators):
+            inner = known | {name: Value(made.filled) for name in body.inputs}
+            if found := _walk(body, inner, numbers, operators):
                 return found
-        made = NOTHING if node.graphs or not inputs else _RULES.get(node.op_type, _broadcast)(node, inputs)
+            made = Value(made.filled and all(inner.get(name, NOTHING).filled for name in body.outputs))
         others = made if node.op_type == "Split" else Value(made.filled)
         known.update((name, others if at else made) for at, name in enumerate(node.outputs) if name)
     return ""
@@ -311,8 +313,8 @@ def _convolution(node: Node, inputs: list[Value]) -> Value:
     return Value(True, (first[0], channels, *(SOME,) * (len(first) - 2)))
 
 
-def _recurrent(node: Node, inputs: list[Value]) -> Value:
-    """What is common to a whole output and to last states."""
+def _filled(node: Node, inputs: list[Value]) -> Value:
+    """Of which no more is known: outputs of recurrences, and what goes into the bodies of control flow."""
     return Value(all(value.filled for value in inputs))
 
 
@@ -338,7 +340,7 @@ _RULES: Mapping[str, Callable[[Node, list[Value]], Value]] = {
     **dict.fromkeys(_LIKE_FIRST, _like_first),
     **dict.fromkeys(_REDUCTIONS, _reduce),
     **dict.fromkeys(("AveragePool", "Conv", "MaxPool"), _convolution),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
+    **dict.fromkeys(("GRU", "If", "LSTM", "RNN", "Scan"), _filled),
     "Concat": _concat,
     "ConstantOfShape": _of_shape,
     "Expand": _expand,

@@ -72,7 +72,7 @@ def _problems(file: ModelFile) -> Iterator[str]:
         opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in file.opsets.items()) or "none"
         yield f"IR version {file.ir_version} and opsets {opsets:.100}; expected {IR_VERSION} and ai.onnx {OPSET}"
     yield from _graph(file.graph, {}, branch=False)
-    if op := unfilled(file.graph, file.graph.inputs, _values, _RECURRENT):
+    if op := unfilled(file.graph, file.graph.inputs, _values, _RECURRENT | {"Scan"}):
         yield f"an input of the operator {op} may be empty"
 
 

@@ -253,6 +253,19 @@ def test_a_scan_with_fewer_values_than_its_body(tmp_path, unseen):
     assert "a Scan has 2 inputs and 2 outputs, its body 3 and 2" in refused(path)
 
 
+@pytest.mark.parametrize("read", ["ConstantOfShape", "Concat"])
+def test_a_state_that_a_row_without_tokens_would_empty(tmp_path, read, unseen):
+    """Found by fuzzing: the sizes of the first state are taken from the lengths, and one of them is 0."""
+
+    def change(model):
+        for node in nodes(model, read):
+            if b"state_shape" in [value for _, _, value in node.fields]:
+                node.of(1)[-1][2] = b"long_lengths"
+
+    path = changed(SUBWORD_INT8, tmp_path / "m.onnx", change)
+    assert "an input of the operator Scan may be empty" in refused(path)
+
+
 @pytest.mark.parametrize("op", ["ConstantOfShape", "Expand"])
 def test_a_constant_that_asks_for_more_memory_than_there_is(tmp_path, op, unseen):
     def change(model):
