@@ -47,6 +47,8 @@ _STEP = Counter(
 )
 _SCAN_ATTRIBUTES = {"body", "num_scan_inputs", "scan_input_directions", "scan_output_directions"}
 _RECURRENT = frozenset(("LSTM", "GRU", "RNN"))
+_NEED_ROWS = frozenset(("LSTM", "GRU", "Scan"))
+"""Those that onnxruntime falls over where they are given none."""
 _AT_LEAST = {"batch_dims": 0, "group": 1, "hidden_size": 1, "kernel_shape": 1, "strides": 1, "dilations": 1}
 _SHAPES = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1}
 """Operator -> which of its inputs is a shape."""
@@ -72,7 +74,7 @@ def _problems(file: ModelFile) -> Iterator[str]:
         opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in file.opsets.items()) or "none"
         yield f"IR version {file.ir_version} and opsets {opsets:.100}; expected {IR_VERSION} and ai.onnx {OPSET}"
     yield from _graph(file.graph, {}, branch=False)
-    if op := unfilled(file.graph, file.graph.inputs, _values, _RECURRENT | {"Scan"}):
+    if op := unfilled(file.graph, file.graph.inputs, _values, _NEED_ROWS):
         yield f"an input of the operator {op} may be empty"
 
 
