@@ -282,14 +282,16 @@ def test_a_caller_that_handles_signals_keeps_its_handlers():
     from lstm_deploy.stopping import stoppable
 
     own = lambda *_: None  # noqa: E731
-    before = signal.signal(signal.SIGTERM, own)
+    set_here = {signal.SIGTERM: own, signal.SIGINT: signal.default_int_handler}  # a library may have set others
+    before = {number: signal.signal(number, handler) for number, handler in set_here.items()}
     try:
         with stoppable():
             assert signal.getsignal(signal.SIGTERM) is own
             assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert {number: signal.getsignal(number) for number in set_here} == set_here
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_models_differ():
