@@ -27,11 +27,12 @@ _SELECTING = {
 }
 
 
-def admit(path: str | Path, sha256: str | None = None) -> tuple[ModelFile, ModelMetadata]:
-    """The file at ``path``, checked, and what it says of itself.
+def admit(source: str | Path | ModelFile, sha256: str | None = None) -> tuple[ModelFile, ModelMetadata]:
+    """A file, checked, and what it says of itself.
 
     Args:
-        sha256: what the SHA-256 of the file has to be, 64 hexadecimal digits.
+        source: where it is, or itself, where it was read already.
+        sha256: what the SHA-256 of one that is yet to be read has to be, 64 hexadecimal digits.
 
     Raises:
         ModelFileError: it cannot be read, is not one of ours, or contradicts itself.
@@ -39,11 +40,11 @@ def admit(path: str | Path, sha256: str | None = None) -> tuple[ModelFile, Model
         DigestError: it is another file than the digest is of.
         ValueError: ``sha256`` is no digest.
     """
-    file = read_model_file(path, sha256)
-    metadata = ModelMetadata.from_properties(file.properties, source=str(path))
+    file = source if isinstance(source, ModelFile) else read_model_file(source, sha256)
+    metadata = ModelMetadata.from_properties(file.properties, source=str(file.path))
     if fact := graph_rules.problem(file):
         raise UnsafeModelError(
-            f"{path}: refused before it was run: {fact}; get the file again from where it was made, or export the "
+            f"{file.path}: refused before it was run: {fact}; get the file again from where it was made, or export the "
             "model again"
         )
     _check_form(file, metadata)

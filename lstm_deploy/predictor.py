@@ -18,6 +18,7 @@ from .engine import Engine, Tokens, Work, check_flat, check_limits, not_tokens
 from .errors import ModelFileError, ProviderError
 from .gpus import gpu_names
 from .metadata import ModelMetadata
+from .modelfile import ModelFile, read_model_file
 from .providers import CudaOptions, Provider, available_cores, import_onnxruntime
 from .segmentation import Segments
 from .sentence_rules import SentenceRules
@@ -104,10 +105,21 @@ class Predictor:
             MissingDependencyError: no onnxruntime is installed.
             ValueError: ``threads`` or ``batch_tokens`` below 1, or ``sha256`` is no digest.
         """
+        return cls._of(read_model_file(path, sha256), provider, threads=threads, batch_tokens=batch_tokens, cuda=cuda)
+
+    @classmethod
+    def _of(
+        cls,
+        file: ModelFile,
+        provider: Provider,
+        *,
+        threads: int | None,
+        batch_tokens: int | None,
+        cuda: CudaOptions | None,
+    ) -> "Predictor":
         check_limits(threads, batch_tokens)
-        path = Path(path)
-        sessions, reason = _open(path, provider, cuda, sha256)
-        sha256 = sessions[0].sha256
+        path = file.path
+        sessions, reason = _open(file, provider, cuda)
         metadata = sessions[0].metadata
         if metadata.states:
             raise ModelFileError(
@@ -120,12 +132,12 @@ class Predictor:
         if provider == "auto" and sessions[0].provider == "cuda":
             names = gpu_names()
             switch = crossover.load(path, machine_of(cuda, names))
-            small = Engine([TaggerSession(path, "cpu", sha256=sha256)], encoder, **settings)
+            small = Engine([TaggerSession(file, "cpu")], encoder, **settings)
             loaded = cls(path, engine, encoder, small=small, switch=switch.tokens, reason=switch.reason(names))
         else:
             loaded = cls(path, engine, encoder, reason=reason)
         # Another process loads the same bytes or none.
-        loaded._given = {"provider": provider, "cuda": cuda, "sha256": sha256, **settings}
+        loaded._given = {"provider": provider, "cuda": cuda, "sha256": file.sha256, **settings}
         return loaded
 
     def __reduce__(self) -> tuple[Callable[..., "Predictor"], tuple[object, ...]]:
@@ -309,20 +321,17 @@ def machine_of(cuda: CudaOptions | None, names: Sequence[str]) -> Machine:
     return Machine(used, available_cores(), import_onnxruntime().__version__, cuda.tf32)
 
 
-def _open(
-    path: Path, provider: Provider, cuda: CudaOptions | None, sha256: str | None
-) -> tuple[list[TaggerSession], str]:
+def _open(file: ModelFile, provider: Provider, cuda: CudaOptions | None) -> tuple[list[TaggerSession], str]:
     """A session, on CUDA one for each device, all of the same bytes; and why on that provider."""
-    first = TaggerSession(path, provider, cuda, sha256=sha256)
+    first = TaggerSession(file, provider, cuda)
     if first.provider == "cpu" or cuda is None:
         return [first], first.provider_reason
     try:
-        same = first.sha256
-        others = [TaggerSession(path, "cuda", replace(cuda, devices=(i,)), sha256=same) for i in cuda.devices[1:]]
+        others = [TaggerSession(file, "cuda", replace(cuda, devices=(i,))) for i in cuda.devices[1:]]
     except ProviderError as e:
         if provider != "auto":
             raise
-        return [TaggerSession(path, "cpu", sha256=first.sha256)], str(e)
+        return [TaggerSession(file, "cpu")], str(e)
     return [first, *others], first.provider_reason
 
 

@@ -15,6 +15,7 @@ from .errors import IdRangeError, MetadataError, ModelFileError, OutOfMemoryErro
 from .lifetimes import native_calls
 from .memory import ran_out
 from .metadata import ModelMetadata
+from .modelfile import ModelFile
 from .providers import CudaOptions, Placement, Provider, open_session, quiet_run
 
 _FREE = {"batch", "sequence", "character"}
@@ -63,10 +64,10 @@ class TaggerSession:
     """One open model file. Thread-safe.
 
     Args:
-        path: the model file.
+        source: the model file, or where it is.
         provider: see `lstm_deploy.providers`.
         cuda: how, on CUDA; the session runs on the first of its devices.
-        sha256: what the SHA-256 of the file has to be.
+        sha256: what the SHA-256 of a file that is yet to be read has to be.
 
     Attributes:
         metadata: what the file says of itself.
@@ -83,14 +84,14 @@ class TaggerSession:
 
     def __init__(
         self,
-        path: str | Path,
+        source: str | Path | ModelFile,
         provider: Provider = "cpu",
         cuda: CudaOptions | None = None,
         *,
         sha256: str | None = None,
     ) -> None:
-        path = Path(path)
-        file, self.metadata = admit(path, sha256)
+        file, self.metadata = admit(source, sha256)
+        path = file.path
         self.sha256 = file.sha256
         opened = open_session(path, provider, cuda, file.data)
         self.provider = opened.provider

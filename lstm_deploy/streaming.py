@@ -13,7 +13,7 @@ from .encoding import Encoder
 from .engine import POOL_TOKENS, Tokens, check_limits, not_tokens, run_settings
 from .errors import ModelFileError
 from .metadata import ModelMetadata, takes_states
-from .modelfile import read_model_file
+from .modelfile import ModelFile, read_model_file
 from .predictor import Predictor, groups_of
 from .providers import CudaOptions, Provider, check_provider
 from .session import States, TaggerSession
@@ -75,22 +75,34 @@ class StreamingPredictor:
             MissingDependencyError: no onnxruntime is installed.
             ValueError: ``threads`` or ``batch_tokens`` below 1, or several devices.
         """
+        return cls._of(read_model_file(path, sha256), provider, threads=threads, batch_tokens=batch_tokens, cuda=cuda)
+
+    @classmethod
+    def _of(
+        cls,
+        file: ModelFile,
+        provider: Provider,
+        *,
+        threads: int | None,
+        batch_tokens: int | None,
+        cuda: CudaOptions | None,
+    ) -> "StreamingPredictor":
         check_limits(threads, batch_tokens)
         check_provider(provider)
         if cuda and len(cuda.devices) > 1:
             raise ValueError(f"devices are {cuda.devices}; a streaming file runs on one: give one")
-        session = TaggerSession(path, "cpu" if provider == "auto" else provider, cuda, sha256=sha256)
+        session = TaggerSession(file, "cpu" if provider == "auto" else provider, cuda)
         if not session.metadata.states:
             raise ModelFileError(
-                f"{path}: a file for whole sentences; expected a streaming one; load it with Predictor, or make one "
-                "with `lstm-deploy export --streaming`"
+                f"{file.path}: a file for whole sentences; expected a streaming one; load it with Predictor, or make "
+                "one with `lstm-deploy export --streaming`"
             )
         chosen = dict(zip(("threads", "batch_tokens"), run_settings(session, threads, batch_tokens), strict=True))
-        loaded = cls(session, Path(path), **chosen)
+        loaded = cls(session, file.path, **chosen)
         if provider == "auto":
             loaded.provider_reason = "a streaming file: its chunks are too small for CUDA to win"
         given = {"provider": provider, "cuda": cuda, "threads": threads, "batch_tokens": batch_tokens}
-        loaded._given = given | {"sha256": session.sha256}
+        loaded._given = given | {"sha256": file.sha256}
         return loaded
 
     def __reduce__(self) -> tuple[Callable[..., "StreamingPredictor"], tuple[object, ...]]:
@@ -274,7 +286,7 @@ def open_predictor(
     """The predictor for a file of either kind. Arguments and errors as for `Predictor.load`."""
     file = read_model_file(path, sha256)
     kind = StreamingPredictor if takes_states(file.properties) else Predictor
-    return kind.load(path, provider, threads=threads, batch_tokens=batch_tokens, cuda=cuda, sha256=file.sha256)
+    return kind._of(file, provider, threads=threads, batch_tokens=batch_tokens, cuda=cuda)
 
 
 def is_streaming(path: str | Path) -> bool:
