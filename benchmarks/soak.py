@@ -7,6 +7,7 @@ pickles them and forks. The result is written anew at each sample, so that a run
 """
 
 import argparse
+import ctypes
 import gc
 import json
 import os
@@ -169,6 +170,32 @@ def _one_more(subject: Subject, caller: random.Random, counts: Counts) -> None:
         subject.check(question, found, counts, batch=True)
 
 
+class _Mallinfo2(ctypes.Structure):
+    """What glibc's mallinfo2(3) gives, in bytes and counts."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    ]
+
+
+def heap() -> dict[str, float]:
+    """Of the C heap, in MB: what is in use and what the allocator keeps though it is free; nothing without glibc.
+
+    A leak is in use; memory that is resident and free is the allocator's fragmentation.
+    """
+    try:
+        mallinfo2 = ctypes.CDLL(None).mallinfo2
+    except AttributeError:
+        return {}
+    mallinfo2.restype = _Mallinfo2
+    found = mallinfo2()
+    return {
+        "heap_used_mb": round((found.uordblks + found.hblkhd) / 1e6, 1),
+        "heap_free_mb": round(found.fordblks / 1e6, 1),
+    }
+
+
 def sample(soak: Soak, start: float, last: dict[str, Any] | None) -> dict[str, Any]:
     """The process now. Files and threads are counted while none comes or goes."""
     with soak.quiet:
@@ -188,6 +215,7 @@ def sample(soak: Soak, start: float, last: dict[str, Any] | None) -> dict[str, A
         "hwm_mb": round(int(status["VmHWM"].split()[0]) / 1e3, 1),
         "fds": files,
         "threads": int(status["Threads"]),
+        **heap(),
         "python_blocks": sys.getallocatedblocks(),
         "load": round(os.getloadavg()[0], 2),
         "longest_wait_s": round(soak.longest_wait(), 2),

@@ -27,6 +27,7 @@ def _samples(**changes):
         sample = {
             "s": 60.0 * (i + 1),
             "rss_mb": 400 + draw.uniform(-8, 8) - 100 * (i < 5),
+            "heap_used_mb": 160 + draw.uniform(-8, 8),
             "tokens_per_second": 30_000 + draw.uniform(-3_000, 3_000),
             "fds": 8,
             "threads": 24,
@@ -48,6 +49,7 @@ def test_an_even_run_passes_whatever_its_warm_up(judge):
     [
         ("rss", {"rss_mb": lambda i, now: now + 0.5 * i}),
         ("rss", {"rss_mb": lambda i, now: now + 40 * (i > 45)}),
+        ("heap_used", {"heap_used_mb": lambda i, now: now + 0.4 * i}),
         ("throughput", {"tokens_per_second": lambda i, now: now * (1 - 0.01 * i)}),
         ("fds", {"fds": lambda i, now: now + (i == 50)}),
         ("threads", {"threads": lambda i, now: now + i // 10}),
