@@ -266,6 +266,28 @@ def test_a_state_that_a_row_without_tokens_would_empty(tmp_path, read, unseen):
     assert "an input of the operator Scan may be empty" in refused(path)
 
 
+def test_lengths_for_a_recurrence_of_a_graph_form_without(tmp_path, unseen):
+    path = changed(TUTORIAL, tmp_path / "m.onnx", first("LSTM", lambda node: node.fields.append([1, 2, b"lengths"])))
+    message = refused(path, MetadataError)
+    assert "the metadata says graph form reverse_sequence, whose operators know no lengths" in message
+
+    def left_out(node):
+        node.fields += [[1, 2, b""], [1, 2, b"initial_h"]]
+
+    path = changed(TUTORIAL, tmp_path / "m.onnx", first("LSTM", left_out))
+    assert "whose operators know no lengths" not in refused(path, UnsafeModelError)
+
+
+def test_ids_that_are_looked_up_in_no_table(tmp_path, unseen):
+    def change(model):
+        nodes(model, "Gather")[0].of(1)[1][2] = b"others"
+        other = Message("node", [[1, 2, b"word_ids"], [2, 2, b"others"], [4, 2, b"Abs"]])
+        graph(model).fields.insert(0, [1, 2, other])
+
+    message = refused(changed(TUTORIAL, tmp_path / "m.onnx", change), MetadataError)
+    assert "no table in the graph is looked up by word_ids; export the model again" in message
+
+
 @pytest.mark.parametrize("op", ["ConstantOfShape", "Expand"])
 def test_a_constant_that_asks_for_more_memory_than_there_is(tmp_path, op, unseen):
     def change(model):
@@ -416,6 +438,11 @@ def test_a_name_that_no_file_can_have():
 def test_metadata_of_more_than_its_limit(tmp_path, monkeypatch, unseen):
     monkeypatch.setattr(modelfile, "MAX_METADATA", 1000)
     assert "metadata of more than 1000 bytes" in refused(TUTORIAL, NotOnnxError)
+
+
+def test_more_fields_than_its_limit(monkeypatch, unseen):
+    monkeypatch.setattr(modelfile, "MAX_FIELDS", 100)
+    assert "more than 100 operators, names and numbers" in refused(TUTORIAL, NotOnnxError)
 
 
 @pytest.mark.parametrize("packed", [False, True])
