@@ -173,10 +173,8 @@ def _one_more(subject: Subject, caller: random.Random, counts: Counts) -> None:
 class _Mallinfo2(ctypes.Structure):
     """What glibc's mallinfo2(3) gives, in bytes and counts."""
 
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
-    ]
+    _names = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    _fields_ = [(name, ctypes.c_size_t) for name in _names]
 
 
 def heap() -> dict[str, float]:

@@ -9,8 +9,8 @@ from typing import Any
 WARM_UP = 0.1
 """Share of the run that is not judged: caches fill, the allocator takes what it will keep."""
 MOST_GROWTH = 0.03
-"""Of memory, resident and of that what the C heap has in use: from the middle third of the samples to the last, and over
-all of them along the fitted line."""
+"""Of memory, resident and what the C heap has in use: from the middle third of the samples to the last, and over all of
+them along the fitted line."""
 LEAST_MB = 8.0
 """What the allocator may move by, however small the process is."""
 LEAST_THROUGHPUT = 0.8
