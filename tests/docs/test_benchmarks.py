@@ -189,7 +189,7 @@ def test_the_page_on_mutants_quotes_the_result_and_it_is_of_this_many_modules():
     assert result["sample"] >= 500
     assert result["sample"] == noticed + result["survived"] + result["equivalent"]
     assert all(f"`{Path(file).stem}`" in page for file in result["modules"])
-    assert len(result["modules"]) == 13
+    assert len(result["modules"]) == 17
 
 
 def test_other_genres_are_scored_and_missing_peers_are_told(tmp_path):

@@ -140,6 +140,12 @@ def test_bad_feature_specs_are_refused(options, says):
         SubwordFeatures(**options)
 
 
+def test_as_many_buckets_as_ids_can_tell_apart():
+    assert max(SubwordFeatures(buckets=2**31 - 1).ids("Ann")) < 2**31 - 1
+    with pytest.raises(ValueError, match="^2147483648 feature buckets"):
+        SubwordFeatures(buckets=2**31)
+
+
 def test_one_bucket_takes_all_features():
     assert SubwordFeatures(("lower", "shape"), 1).ids("Ann") == [0, 0]
 

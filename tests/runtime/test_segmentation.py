@@ -61,7 +61,8 @@ def test_any_text_is_held_whole(segmenter, text):
 @settings(max_examples=100)
 @given(st.lists(ANY, max_size=6))
 def test_many_texts_are_cut_as_each_alone(segmenter, texts):
-    assert list(segmenter.segment_stream(texts)) == [segmenter.segment(text) for text in texts]
+    for each in (segmenter, RULES):
+        assert list(each.segment_stream(texts)) == [each.segment(text) for text in texts]
 
 
 @settings(max_examples=100)
