@@ -142,7 +142,7 @@ def test_bad_feature_specs_are_refused(options, says):
 
 def test_as_many_buckets_as_ids_can_tell_apart():
     assert max(SubwordFeatures(buckets=2**31 - 1).ids("Ann")) < 2**31 - 1
-    with pytest.raises(ValueError, match="^2147483648 feature buckets"):
+    with pytest.raises(ValueError, match=r"^2147483648 feature buckets"):
         SubwordFeatures(buckets=2**31)
 
 
