@@ -237,6 +237,7 @@ def facts(given: argparse.Namespace, subjects: list[Subject]) -> dict[str, Any]:
         "cores": available_cores(),
         "callers": given.threads,
         "affinity": given.affinity,
+        "malloc": {name: value for name, value in os.environ.items() if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))},
         "processor": found[0].partition(":")[2].strip() if found else platform.machine(),
         "system": f"{platform.system()} {platform.machine()}",
         "load_before": round(os.getloadavg()[0], 2),
