@@ -89,6 +89,15 @@ def test_long_rows_keep_their_precision():
     np.testing.assert_allclose(marginals[np.arange(30_000), right], np.exp(0.5) / (np.exp(0.5) + 2), rtol=1e-6)
 
 
+def test_rows_keep_their_precision_whatever_stands_beside_them():
+    random = np.random.default_rng(5)
+    crf = Crf(random.normal(size=(4, 4)), random.normal(size=4), random.normal(size=4))
+    emissions = random.normal(size=(2, 9, 4)).astype(np.float32)
+    alone = crf.viterbi(emissions[:1], np.array([9]))
+    emissions[1] += 1e20
+    assert crf.viterbi(emissions, np.array([9, 9]))[0].tolist() == alone[0].tolist()
+
+
 def test_what_stands_at_padding_changes_nothing():
     random = np.random.default_rng(3)
     crf = random_crf(random, 4)

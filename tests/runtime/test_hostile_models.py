@@ -481,7 +481,8 @@ def test_as_many_fields_as_it_takes_to_fill_memory(tmp_path, packed, monkeypatch
     ],
 )
 def test_metadata_beyond_its_limits(tmp_path, key, value, says, unseen):
-    assert says in refused(rewrite(SUBWORD, tmp_path / "m.onnx", **{key: value}), MetadataError)
+    message = refused(rewrite(SUBWORD, tmp_path / "m.onnx", **{key: value}), MetadataError)
+    assert says in message and f"lstm_deploy.{key}" in message
 
 
 def test_a_hundred_templates(tmp_path, unseen):

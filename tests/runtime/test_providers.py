@@ -355,6 +355,11 @@ def test_options_that_make_no_sense_are_refused(options):
         CudaOptions(**options)
 
 
+def test_what_the_arena_can_be_is_told():
+    with pytest.raises(ValueError, match="; expected one of next_power_of_two, same_as_requested$"):
+        CudaOptions(arena="large")
+
+
 def test_the_least_that_makes_sense():
     assert CudaOptions(devices=(0,), memory_limit=1).on(0)["gpu_mem_limit"] == "1"
 
