@@ -356,7 +356,7 @@ def test_options_that_make_no_sense_are_refused(options):
 
 
 def test_what_the_arena_can_be_is_told():
-    with pytest.raises(ValueError, match="; expected one of next_power_of_two, same_as_requested$"):
+    with pytest.raises(ValueError, match=r"; expected one of next_power_of_two, same_as_requested$"):
         CudaOptions(arena="large")
 
 
