@@ -178,9 +178,9 @@ class _Mallinfo2(ctypes.Structure):
 
 
 def heap() -> dict[str, float]:
-    """Of the C heap, in MB: what is in use and what the allocator keeps though it is free; nothing without glibc.
+    """Of the C heap, in MB: what is in use, and what the allocator keeps though it is free.
 
-    A leak is in use; memory that is resident and free is the allocator's fragmentation.
+    Nothing without glibc 2.33 or newer. A leak is in use; what is resident and free is the allocator's fragmentation.
     """
     try:
         mallinfo2 = ctypes.CDLL(None).mallinfo2

@@ -32,7 +32,7 @@ def admit(source: str | Path | ModelFile, sha256: str | None = None) -> tuple[Mo
 
     Args:
         source: where it is, or itself, where it was read already.
-        sha256: what the SHA-256 of one that is yet to be read has to be, 64 hexadecimal digits.
+        sha256: what its SHA-256 has to be, 64 hexadecimal digits.
 
     Raises:
         ModelFileError: it cannot be read, is not one of ours, or contradicts itself.
@@ -40,7 +40,11 @@ def admit(source: str | Path | ModelFile, sha256: str | None = None) -> tuple[Mo
         DigestError: it is another file than the digest is of.
         ValueError: ``sha256`` is no digest.
     """
-    file = source if isinstance(source, ModelFile) else read_model_file(source, sha256)
+    if isinstance(source, ModelFile):
+        file = source
+        file.check_digest(sha256)
+    else:
+        file = read_model_file(source, sha256)
     metadata = ModelMetadata.from_properties(file.properties, source=str(file.path))
     if fact := graph_rules.problem(file):
         raise UnsafeModelError(

@@ -3,7 +3,8 @@
 onnxruntime ends the process where an LSTM, a GRU or a Scan over bytes is given no rows (docs/upstream.md). A client
 never runs an empty batch; but a graph can make one of any other, by a slice that holds nothing. This follows sizes from
 the inputs on, each only as far as it is sure: a size is a number, `SOME` (at least 1) or `ANY` (0, too). What is not
-known is taken for what may be empty.
+known is taken for what may be empty. Only that no value has 2**31 places or more on an axis is taken for granted: it
+would take 2 GiB at least, and is as likely to end in an error of memory.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +17,12 @@ Shape = tuple[int, ...]
 Numbers = Callable[[Initializer], Sequence[float]]
 _MOST_NUMBERS = 64
 """Of a constant whose numbers are looked at: shapes, axes and bounds of slices are shorter."""
-_WIDE = (6, 7)
-"""int32 and int64, as Cast calls them: they hold any size, narrower types wrap some round to 0."""
+_INT32, _INT64 = 6, 7
+"""As Cast calls them. Narrower types wrap sizes round, some of them to 0."""
+_TOO_MANY = 2**31
+"""What int32 wraps round. A value that has so many places on an axis and is not empty takes 2 GiB and more."""
+_TO_THE_END = (2**31 - 1, 2**63 - 1)
+"""To onnxruntime the end of an axis in the direction of the step, whatever the specification says."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Value:
     Attributes:
         filled: it has at least one place on every axis.
         shape: size of each axis, or None where not even their number is known.
-        positive: all its numbers, if any, are whole and at least 1.
+        positive: all its numbers, if any, are whole, at least 1, and less than int32 wraps round.
         numbers: all of them, of a short constant of whole numbers.
     """
 
@@ -89,7 +94,7 @@ def _constant(tensor: Initializer, numbers: Numbers) -> Value:
     if tensor.dtype not in ("int32", "int64") or tensor.size > _MOST_NUMBERS:
         return value
     found = tuple(int(each) for each in numbers(tensor))
-    return replace(value, positive=all(each >= 1 for each in found), numbers=found)
+    return replace(value, positive=all(1 <= each < _TOO_MANY for each in found), numbers=found)
 
 
 def _axis(node: Node, rank: int, default: int = 0) -> int | None:
@@ -130,8 +135,10 @@ def _like_first(node: Node, inputs: list[Value]) -> Value:
     first = inputs[0]
     if node.op_type == "Identity":
         return first
-    whole = node.op_type == "Cast" and node.attributes.get("to") in _WIDE
-    return Value(first.filled, first.shape, first.positive and whole, first.numbers if whole else None)
+    to = node.attributes.get("to") if node.op_type == "Cast" else None
+    fits = to == _INT64 or (to == _INT32 and all(-_TOO_MANY <= number < _TOO_MANY for number in first.numbers or ()))
+    positive = first.positive and to in (_INT32, _INT64)
+    return Value(first.filled, first.shape, positive, first.numbers if fits else None)
 
 
 def _transpose(node: Node, inputs: list[Value]) -> Value:
@@ -221,7 +228,11 @@ def _slice(node: Node, inputs: list[Value]) -> Value:
 
 def _part(size: int, start: int, end: int, step: int) -> int:
     """The size of a slice of an axis."""
+    if abs(step) >= _TOO_MANY or (step < 0 and end in _TO_THE_END):
+        return ANY
     if size >= 0:
+        if step < 0 and start < -size:
+            return ANY  # Python finds nothing before the first place, ONNX begins at it
         return len(range(size)[slice(start, end if step > 0 or end >= -size else None, step)])
     if size == SOME and step > 0 and start <= 0 and end > 0 and (start == 0 or end >= 2**31 - 1):
         return SOME  # from the beginning, or of the end

@@ -179,6 +179,24 @@ class ModelFile:
     graph: Graph = field(default_factory=Graph)
     forbidden: str = ""
 
+    def check_digest(self, sha256: str | None) -> None:
+        """Whether it is the file that was meant; with None any is.
+
+        Raises:
+            DigestError: it is another one.
+            ValueError: ``sha256`` is no digest.
+        """
+        if sha256 is None:
+            return
+        expected = sha256.strip().lower()
+        if len(expected) != 64 or not all(digit in "0123456789abcdef" for digit in expected):
+            raise ValueError(f"sha256 is {expected!r:.80}; expected 64 hexadecimal digits")
+        if self.sha256 != expected:
+            raise DigestError(
+                f"{self.path}: the file's SHA-256 is {self.sha256}; expected {expected}: it is another file, or was "
+                "changed; get the right one, or load it anew if the change was meant"
+            )
+
     @property
     def size(self) -> int:
         """Bytes of the file."""
@@ -214,10 +232,9 @@ def read_model_file(path: str | Path, sha256: str | None = None) -> ModelFile:
     """
     path = Path(path)
     data = _whole(path)
-    digest = hashlib.sha256(data).hexdigest()
-    if sha256 is not None:
-        _compare(path, digest, sha256)
-    return parse_model_file(ModelFile(path, data, digest))
+    file = ModelFile(path, data, hashlib.sha256(data).hexdigest())
+    file.check_digest(sha256)
+    return parse_model_file(file)
 
 
 def parse_model_file(model: ModelFile) -> ModelFile:
@@ -252,17 +269,6 @@ def _whole(path: Path) -> bytes:
     if not data:
         raise NotOnnxError(f"{path}: the file is empty; expected an ONNX model made by `lstm-deploy export`")
     return data
-
-
-def _compare(path: Path, found: str, expected: str) -> None:
-    expected = expected.strip().lower()
-    if len(expected) != 64 or not all(digit in "0123456789abcdef" for digit in expected):
-        raise ValueError(f"sha256 is {expected!r:.80}; expected 64 hexadecimal digits")
-    if found != expected:
-        raise DigestError(
-            f"{path}: the file's SHA-256 is {found}; expected {expected}: it is another file, or was changed; get the "
-            "right one, or load it anew if the change was meant"
-        )
 
 
 class _Reader:

@@ -19,7 +19,7 @@ from .errors import ModelFileError, ProviderError
 from .gpus import gpu_names
 from .metadata import ModelMetadata
 from .modelfile import ModelFile, read_model_file
-from .providers import CudaOptions, Provider, available_cores, import_onnxruntime
+from .providers import CudaOptions, Provider, available_cores, check_provider, import_onnxruntime
 from .segmentation import Segments
 from .sentence_rules import SentenceRules
 from .session import TaggerSession
@@ -105,6 +105,8 @@ class Predictor:
             MissingDependencyError: no onnxruntime is installed.
             ValueError: ``threads`` or ``batch_tokens`` below 1, or ``sha256`` is no digest.
         """
+        check_limits(threads, batch_tokens)
+        check_provider(provider)
         return cls._of(read_model_file(path, sha256), provider, threads=threads, batch_tokens=batch_tokens, cuda=cuda)
 
     @classmethod
@@ -117,7 +119,6 @@ class Predictor:
         batch_tokens: int | None,
         cuda: CudaOptions | None,
     ) -> "Predictor":
-        check_limits(threads, batch_tokens)
         path = file.path
         sessions, reason = _open(file, provider, cuda)
         metadata = sessions[0].metadata

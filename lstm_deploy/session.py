@@ -67,7 +67,7 @@ class TaggerSession:
         source: the model file, or where it is.
         provider: see `lstm_deploy.providers`.
         cuda: how, on CUDA; the session runs on the first of its devices.
-        sha256: what the SHA-256 of a file that is yet to be read has to be.
+        sha256: what the SHA-256 of the file has to be.
 
     Attributes:
         metadata: what the file says of itself.

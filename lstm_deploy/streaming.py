@@ -75,6 +75,9 @@ class StreamingPredictor:
             MissingDependencyError: no onnxruntime is installed.
             ValueError: ``threads`` or ``batch_tokens`` below 1, or several devices.
         """
+        check_limits(threads, batch_tokens)
+        check_provider(provider)
+        _check_devices(cuda)
         return cls._of(read_model_file(path, sha256), provider, threads=threads, batch_tokens=batch_tokens, cuda=cuda)
 
     @classmethod
@@ -87,10 +90,7 @@ class StreamingPredictor:
         batch_tokens: int | None,
         cuda: CudaOptions | None,
     ) -> "StreamingPredictor":
-        check_limits(threads, batch_tokens)
-        check_provider(provider)
-        if cuda and len(cuda.devices) > 1:
-            raise ValueError(f"devices are {cuda.devices}; a streaming file runs on one: give one")
+        _check_devices(cuda)
         session = TaggerSession(file, "cpu" if provider == "auto" else provider, cuda)
         if not session.metadata.states:
             raise ModelFileError(
@@ -284,6 +284,8 @@ def open_predictor(
     sha256: str | None = None,
 ) -> AnyPredictor:
     """The predictor for a file of either kind. Arguments and errors as for `Predictor.load`."""
+    check_limits(threads, batch_tokens)
+    check_provider(provider)
     file = read_model_file(path, sha256)
     kind = StreamingPredictor if takes_states(file.properties) else Predictor
     return kind._of(file, provider, threads=threads, batch_tokens=batch_tokens, cuda=cuda)
@@ -296,6 +298,11 @@ def is_streaming(path: str | Path) -> bool:
         ModelFileError: there is none that can be read.
     """
     return takes_states(read_model_file(path).properties)
+
+
+def _check_devices(cuda: CudaOptions | None) -> None:
+    if cuda and len(cuda.devices) > 1:
+        raise ValueError(f"devices are {cuda.devices}; a streaming file runs on one: give one")
 
 
 def _row(states: States, row: int) -> States:

@@ -77,6 +77,16 @@ def test_what_is_not_right_is_named(judge, what, counts, changes):
     assert [name for name, kept in verdict["right"].items() if not kept] == [what]
 
 
+def test_where_the_heap_cannot_be_asked_the_rest_is_judged(judge, tmp_path):
+    samples = [{name: value for name, value in each.items() if name != "heap_used_mb"} for each in _samples()]
+    verdict = judge.verdict(samples, RIGHT)
+    assert verdict["passed"] and "heap_used" not in verdict["flat"] and "rss" in verdict["flat"]
+    pytest.importorskip("matplotlib")
+    result = {"samples": samples, "counts": {"answers": 5, "wrong": 0}, "models": ["a"], "callers": 4, "cores": 2}
+    judge.draw(result, tmp_path / "soak.png")
+    assert (tmp_path / "soak.png").is_file()
+
+
 def test_too_few_samples_are_no_verdict(judge):
     verdict = judge.verdict(_samples()[:5], RIGHT)
     assert not verdict["passed"] and "run it longer" in verdict["why"]
@@ -97,4 +107,7 @@ def test_the_committed_run_is_judged_by_these_bounds(judge):
     assert result["finished"] and all(result["verdict"]["right"].values())
     assert result["verdict"]["flat"]["fds"] and result["verdict"]["flat"]["throughput"]
     page = (BENCHMARKS.parent / "docs" / "robustness.md").read_text(encoding="utf-8")
-    assert result["verdict"]["flat"]["rss"] or f"{result['verdict']['rss_fitted_growth_mb']} MB" in page  # it is told
+    assert f"{result['counts']['answers']:,} answers" in page
+    assert all(f"{name}={value}" in page for name, value in result["malloc"].items())
+    for name in ("rss", "heap_used"):  # what is not flat is told
+        assert result["verdict"]["flat"][name] or f"{result['verdict'][f'{name}_fitted_growth_mb']} MB" in page

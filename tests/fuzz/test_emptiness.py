@@ -1,5 +1,6 @@
 """What is said of sizes without running a graph holds when it is run."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lstm_deploy import graph_rules
 from lstm_deploy.emptiness import ANY, SOME, values
-from lstm_deploy.modelfile import ModelFile, parse_model_file
+from lstm_deploy.modelfile import Graph, Initializer, ModelFile, Node, parse_model_file
 
 from .operators import Operators
 
@@ -61,6 +62,55 @@ def test_on_graphs_of_any_kind():
         ran += 1
     assert ran > 1500
     assert told > 700
+
+
+BOUNDS_TRIED = (-(2**63), -(2**31), -5, -4, -3, -1, 0, 1, 3, 4, 5, 2**31 - 1, 2**31, 2**63 - 1)
+STEPS_TRIED = (-(2**63), -(2**31), -3, -1, 1, 2, 2**31 - 1, 2**63 - 1)
+
+
+def test_slices_of_any_bounds_are_as_onnxruntime_cuts_them():
+    """Each pair of bounds and step that could matter, on axes of 1 to 4 places, known and not."""
+    import onnxruntime
+
+    names = ("from", "to", "axis", "step")
+    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None])]
+    given += [helper.make_tensor_value_info(name, TensorProto.INT64, [1]) for name in names]
+    graph = helper.make_graph([node("Slice", "x", *names)], "g", given, [helper.make_empty_tensor_value_info("y")])
+    opset = [helper.make_opsetid("", graph_rules.OPSET)]
+    data = helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    told = 0
+    for start, end, step in itertools.product(BOUNDS_TRIED, BOUNDS_TRIED, STEPS_TRIED):
+        bounds = dict(zip(names, ([start], [end], [0], [step]), strict=True))
+        numbers = dict(zip(names, bounds.values(), strict=True))
+        for places in (1, 2, 3, 4):
+            x = np.ones(places, np.float32)
+            (answer,) = session.run(None, {"x": x} | {k: np.array(v, np.int64) for k, v in bounds.items()})
+            held = {name: Initializer(name, "int64", (1,), memoryview(b"")) for name in names}
+            held["c"] = Initializer("c", "float32", x.shape, memoryview(b""))
+            for source in ("x", "c"):
+                sliced = Graph("g", [Node("Slice", "", "", (source, *names), ("y",))], held)
+                found = values(sliced, {"x": 1}, lambda tensor, numbers=numbers: numbers[tensor.name])["y"]
+                assert agrees(found, answer), (source, places, start, end, step, found, answer.shape)
+                told += found.filled
+    assert told > 500
+
+
+@pytest.mark.parametrize("to", [TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8, TensorProto.INT8])
+def test_casts_of_any_number_are_as_onnxruntime_makes_them(to):
+    import onnxruntime
+
+    cast = [helper.make_node("Gather", ["c", "i"], ["g"]), helper.make_node("Cast", ["g"], ["y"], to=to)]
+    cast += [helper.make_node("Cast", ["c"], ["z"], to=to)]
+    for number in BOUNDS_TRIED:
+        held = [numpy_helper.from_array(np.array([value]), name) for name, value in (("c", number), ("i", 0))]
+        outputs = [helper.make_empty_tensor_value_info(name) for name in "yz"]
+        graph = helper.make_graph(cast, "g", [], outputs, held)
+        opset = [helper.make_opsetid("", graph_rules.OPSET)]
+        data = helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+        found = known(data)
+        for name, answer in zip("yz", onnxruntime.InferenceSession(data).run(None, {}), strict=True):
+            assert agrees(found[name], answer), (number, name, found[name], answer)
 
 
 def made(*nodes, constants=(), shape=(None, None, 3)):

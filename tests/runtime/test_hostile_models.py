@@ -41,6 +41,7 @@ from lstm_deploy.errors import (
 )
 from lstm_deploy.golden import check_golden
 from lstm_deploy.inspection import inspect_model
+from lstm_deploy.modelfile import read_model_file
 from lstm_deploy.session import TaggerSession
 from lstm_deploy.streaming import open_predictor
 
@@ -272,10 +273,10 @@ def test_lengths_for_a_recurrence_of_a_graph_form_without(tmp_path, unseen):
     assert "the metadata says graph form reverse_sequence, whose operators know no lengths" in message
 
     def left_out(node):
-        node.fields += [[1, 2, b""], [1, 2, b"initial_h"]]
+        node.fields += [[1, 2, b""], [1, 2, b"time_first"]]  # as if it were a first state
 
     path = changed(TUTORIAL, tmp_path / "m.onnx", first("LSTM", left_out))
-    assert "whose operators know no lengths" not in refused(path, UnsafeModelError)
+    assert len(next(node for node in admit(path)[0].nodes if node.op_type == "LSTM").inputs) == 6
 
 
 def test_ids_that_are_looked_up_in_no_table(tmp_path, unseen):
@@ -358,6 +359,16 @@ def test_a_digest_pins_a_file(tmp_path, path, unseen):
         with pytest.raises(DigestError, match=f"expected {digest}: it is another file"):
             reader(other, sha256=digest)
     assert admit(path, digest.upper())[0].sha256 == digest
+
+
+def test_a_digest_pins_a_file_that_was_read_already():
+    file = read_model_file(TUTORIAL)
+    for reader in (admit, TaggerSession):
+        reader(file, sha256=file.sha256)
+        with pytest.raises(DigestError, match="it is another file, or was changed"):
+            reader(file, sha256="0" * 64)
+        with pytest.raises(ValueError, match="expected 64 hexadecimal digits"):
+            reader(file, sha256="0")
 
 
 @pytest.mark.parametrize("digest", ["", "abc", "g" * 64, "0" * 63])

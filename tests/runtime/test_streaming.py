@@ -16,7 +16,7 @@ from model_files import STREAMING, SUBWORD, rewrite, stored
 
 from lstm_deploy import Predictor, StreamingPredictor
 from lstm_deploy.cli import main
-from lstm_deploy.errors import MetadataError, ModelFileError
+from lstm_deploy.errors import MetadataError, ModelFileError, ProviderError
 from lstm_deploy.golden import check_golden
 from lstm_deploy.modelfile import read_model_file
 from lstm_deploy.predictor import Predictor as WholePredictor
@@ -306,3 +306,10 @@ def test_other_commands_take_streaming_files(tmp_path):
 def test_the_graph_has_nothing_but_forward_recurrences():
     operators = [node.op_type for node in read_model_file(STREAMING).nodes]
     assert operators.count("LSTM") == 2
+
+
+@pytest.mark.parametrize("load", [Predictor.load, StreamingPredictor.load, open_predictor])
+@pytest.mark.parametrize("given", [{"threads": 0}, {"batch_tokens": 0}, {"provider": "gpu"}])
+def test_arguments_that_make_no_sense_are_told_before_a_file_is_read(load, given, tmp_path):
+    with pytest.raises((ValueError, ProviderError), match=next(iter(given))):
+        load(tmp_path / "none.onnx", **given)
