@@ -32,6 +32,11 @@ export const GRAPH_FORMS = ["reverse_sequence", "sequence_lens", "gate", "scan_i
  * relative to the value.
  */
 export const TOLERANCES = { fp32: 1e-5, fp16: 1e-5, rows8: 1e-5, int8: 0.15 };
+const MAX_TAGS = 65_536;
+/** Characters of a tag. */
+const MAX_TAG = 1_024;
+/** Tags go into tables, and onto pages and terminals. */
+const PRINTABLE = /^(?:[^\p{C}\p{Z}]| )*$/u;
 const SEGMENTATION_TAGS = ["inside", "outside", "sentence", "token"];
 const COLUMNS = /** @type {const} */ (["upos", "xpos", "tag", "segmentation"]);
 
@@ -174,6 +179,11 @@ export function readMetadata(properties) {
 function readFields(values, formatVersion) {
   const tags = values.list("tags", "string");
   if (!tags.length || new Set(tags).size !== tags.length) throw values.error("tags", "is empty or holds a tag twice");
+  if (tags.length > MAX_TAGS) throw values.error("tags", `holds ${tags.length} tags; expected at most ${MAX_TAGS}`);
+  const odd = tags.find((tag) => !PRINTABLE.test(tag) || [...tag].length > MAX_TAG);
+  if (odd !== undefined) {
+    throw values.error("tags", `holds ${shown(odd)}; expected at most ${MAX_TAG} printable characters`);
+  }
   const words = values.list("words");
   if (!words.every((word) => word === null || typeof word === "string")) {
     throw values.error("words", "holds something other than words and nulls");
