@@ -14,10 +14,17 @@ SENTENCE = "They ate the fish"
 
 
 def begin(*arguments, program=PROGRAM, **options):
-    """A command that runs; its streams are pipes where nothing else is said."""
-    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    """A command that runs; its streams are pipes and it hears all signals, where nothing else is said."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    options = streams | {"preexec_fn": _hear_signals} | options
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | options.pop("env", {})
     return subprocess.Popen([*program, *map(str, arguments)], env=environment, **options)
+
+
+def _hear_signals():
+    """Tests that a shell runs in its background are started with SIGINT ignored, and so would be what they start."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def end(child, timeout=120):

@@ -109,8 +109,9 @@ def test_casts_of_any_number_are_as_onnxruntime_makes_them(to):
         opset = [helper.make_opsetid("", graph_rules.OPSET)]
         data = helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
         found = known(data)
-        for name, answer in zip("yz", onnxruntime.InferenceSession(data).run(None, {}), strict=True):
-            assert agrees(found[name], answer), (number, name, found[name], answer)
+        gathered, whole = onnxruntime.InferenceSession(data).run(None, {})
+        assert agrees(found["y"], gathered), (number, found["y"], gathered)
+        assert agrees(found["z"], whole), (number, found["z"], whole)
 
 
 def made(*nodes, constants=(), shape=(None, None, 3)):
