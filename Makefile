@@ -8,7 +8,8 @@ VENV ?= .venv
 PEERS ?= .peers-venv
 # Tests that coverage would disturb: of what is loaded, of memory, of copies of the package.
 UNCOVERED := --ignore tests/runtime/test_imports.py --ignore tests/runtime/test_mutants.py \
-	--deselect tests/runtime/test_engine.py::test_memory_that_really_runs_out_is_survived
+	--deselect tests/runtime/test_engine.py::test_memory_that_really_runs_out_is_survived \
+	--deselect tests/runtime/test_endurance.py::test_load_and_drop_leaves_nothing_behind
 # The environment of mutmut, and how many mutants are drawn; 0 takes all.
 MUTANTS ?= .mutants-venv
 SAMPLE ?= 1000
