@@ -84,7 +84,7 @@ test-slow: $(READY) ## The tests that take minutes
 
 coverage: $(READY) ## Branch coverage of the runtime by its own tests; fails under 95 %
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not slow" tests/runtime $(UNCOVERED)
+	$(BIN)/coverage run -m pytest -m "not slow" tests/runtime tests/faults/test_signals.py tests/faults/test_pipes.py $(UNCOVERED)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
